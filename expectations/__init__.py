@@ -1,0 +1,1 @@
+"""What may pass: one Great Expectations suite a table, as Python values."""

@@ -1,0 +1,1 @@
+"""Everything that marketlake knows how to do, in plain Python: no Prefect, no Great Expectations."""

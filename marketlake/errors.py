@@ -1,0 +1,142 @@
+"""Every error that marketlake raises on purpose.
+
+MarketlakeError
+├── ConfigurationError            the settings or the environment are wrong; nothing was attempted
+├── UsageError                    what was asked for cannot be done as asked
+├── VendorError                   the vendor did not give a usable answer
+│   ├── VendorUnavailable         refused, reset, timed out, 5xx: transient
+│   ├── RateLimited               429 for longer than we are willing to wait: transient
+│   ├── BrokenAnswer              200 whose body is not the JSON that was promised: transient
+│   ├── PaginationError           the pages do not add up to one complete answer
+│   ├── NotEntitled               the plan does not include this data
+│   ├── KeyRefused                the key is missing or unknown
+│   └── RequestRefused            the vendor calls the request malformed or the thing unknown
+├── LakeError                     the lake could not be read or written
+│   ├── LeaseHeld                 another writer owns the partition now: transient
+│   └── RecordMismatch            a published file is not the one that its ledger record proves
+└── CheckFailed                   the data is there, and a rule says that it must not pass as it is
+
+Facts are passed to ``super().__init__`` so that every error survives pickling; the sentence is made in ``__str__`` and
+says what to do. Which of them are worth trying again is decided in :func:`is_transient` and nowhere else.
+"""
+
+
+class MarketlakeError(Exception):
+    """The root: catching it catches everything that marketlake raises on purpose."""
+
+
+class ConfigurationError(MarketlakeError):
+    """A setting is missing, unknown, of the wrong type or out of range."""
+
+    def __init__(self, where: str, key: str, problem: str) -> None:
+        super().__init__(where, key, problem)
+        self.where = where
+        self.key = key
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.key}: {self.problem}" if self.key else f"{self.where}: {self.problem}"
+
+
+class UsageError(MarketlakeError):
+    """What was asked for cannot be done as asked; the sentence says what can."""
+
+
+class VendorError(MarketlakeError):
+    """The vendor did not give a usable answer to ``request`` (method, path and query; never a key)."""
+
+    advice = ""
+
+    def __init__(self, request: str, problem: str) -> None:
+        super().__init__(request, problem)
+        self.request = request
+        self.problem = problem
+
+    def __str__(self) -> str:
+        sentence = f"{self.problem} (asked: {self.request})"
+        return f"{sentence}. {self.advice}" if self.advice else sentence
+
+
+class VendorUnavailable(VendorError):
+    """No answer, or a gateway's answer: refused, reset, timed out, 5xx."""
+
+    advice = "Run again later: what was captured is kept, and the run goes on where it stopped"
+
+
+class RateLimited(VendorError):
+    """The vendor kept answering 429 for longer than the retry policy waits."""
+
+    advice = "Set vendor.calls_per_minute to what the plan allows, then run again"
+
+
+class BrokenAnswer(VendorError):
+    """Status 200, but the body is cut, is not JSON, or is not the kind of document that was asked for."""
+
+    advice = "Nothing of this answer was used. Run again; if it stays, look at the captured page"
+
+
+class PaginationError(VendorError):
+    """The pages do not add up to one complete answer: an odd, looping or missing cursor, a page without results."""
+
+    advice = (
+        "Nothing of this answer was used, and the ledger claims nothing. Run again; if it stays, report the request"
+    )
+
+
+class NotEntitled(VendorError):
+    """403: the key is good, its plan does not include this data or this much history."""
+
+    advice = "Take the table out of config/sources.yaml, or upgrade the vendor's plan"
+
+
+class KeyRefused(VendorError):
+    """401: the key is missing or unknown."""
+
+    advice = "Check POLYGON_API_KEY or the PolygonCredentials block"
+
+
+class RequestRefused(VendorError):
+    """400 or 404: the vendor calls the request malformed, or the thing unknown."""
+
+    advice = "Check the ticker and the dates"
+
+
+class LakeError(MarketlakeError):
+    """The lake could not be read or written at ``path``."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class LeaseHeld(LakeError):
+    """Another writer owns the partition until its lease is released or expires."""
+
+
+class RecordMismatch(LakeError):
+    """A published file is not the one that its ledger record proves: the partition has to be done again."""
+
+
+class CheckFailed(MarketlakeError):
+    """A rule about a whole partition failed; the partition was not published."""
+
+    def __init__(self, partition: str, rules: tuple[str, ...]) -> None:
+        super().__init__(partition, rules)
+        self.partition = partition
+        self.rules = rules
+
+    def __str__(self) -> str:
+        return f"{self.partition}: not published, because it fails {', '.join(self.rules)}"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed later without anybody changing anything.
+
+    Transient: VendorUnavailable, RateLimited, BrokenAnswer, LeaseHeld. Everything else is fatal: a pagination that does
+    not add up was already asked for again within the seam, and a refused key stays refused.
+    """
+    return isinstance(error, VendorUnavailable | RateLimited | BrokenAnswer | LeaseHeld)

@@ -1,0 +1,1 @@
+"""Stands in for the vendor on localhost: REST, replay, faults; knows nothing of the rest of the project."""
