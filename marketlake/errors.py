@@ -14,7 +14,8 @@ MarketlakeError
 ├── LakeError                     the lake could not be read or written
 │   ├── LeaseHeld                 another writer owns the partition now: transient
 │   └── RecordMismatch            a published file is not the one that its ledger record proves
-└── CheckFailed                   the data is there, and a rule says that it must not pass as it is
+├── CheckFailed                   the data is there, and a rule says that it must not pass as it is
+└── BatchesFailed                 some batches of a run ended in one of the above; the others are done
 
 Facts are passed to ``super().__init__`` so that every error survives pickling; the sentence is made in ``__str__`` and
 says what to do. Which of them are worth trying again is decided in :func:`is_transient` and nowhere else.
@@ -131,6 +132,22 @@ class CheckFailed(MarketlakeError):
 
     def __str__(self) -> str:
         return f"{self.partition}: not published, because it fails {', '.join(self.rules)}"
+
+
+class BatchesFailed(MarketlakeError):
+    """Some batches of a run failed; what the others brought is published.
+
+    ``failures`` holds the title and the error of each, ``totals`` what the whole run counted.
+    """
+
+    def __init__(self, failures: tuple[tuple[str, MarketlakeError], ...], totals: dict[str, int]) -> None:
+        super().__init__(failures, totals)
+        self.failures = failures
+        self.totals = totals
+
+    def __str__(self) -> str:
+        lines = [f"{title}: {error}" for title, error in self.failures]
+        return "\n".join([f"{len(lines)} of {len(lines) + self.totals['batches']} batches failed:", *lines])
 
 
 def is_transient(error: BaseException) -> bool:

@@ -42,6 +42,7 @@ class Period(StrEnum):
 
     SESSION = "session"
     YEAR = "year"
+    ALL = ""  # everything there is of an owner: a handful of rows a year
 
 
 class Span(StrEnum):
@@ -106,7 +107,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One file of one table: ``owner`` is a symbol, an underlying or "", ``period`` a date or a year."""
+    """One file of one table: ``owner`` is a symbol, an underlying or "", ``period`` a date, a year or ""."""
 
     table: str
     owner: str
@@ -114,9 +115,9 @@ class Partition:
 
     @classmethod
     def of_session(cls, table: Table, owner: str, session: date) -> Self:
-        """The partition of a session, whatever the table's period is."""
-        period = session.isoformat() if table.period is Period.SESSION else str(session.year)
-        return cls(table.name, owner if table.owner is not Owner.NONE else "", period)
+        """The partition in which a session's rows are found, whatever the table's period is."""
+        periods = {Period.SESSION: session.isoformat(), Period.YEAR: str(session.year), Period.ALL: ""}
+        return cls(table.name, owner if table.owner is not Owner.NONE else "", periods[table.period])
 
     @property
     def spec(self) -> Table:
@@ -131,9 +132,8 @@ class Partition:
     @property
     def keys(self) -> str:
         """The hive part of the path: ``symbol=I%3AVIX/session=2025-08-29``."""
-        spec = self.spec
-        owner = f"{spec.owner}={quote(self.owner, safe='')}/" if spec.owner is not Owner.NONE else ""
-        return f"{owner}{spec.period}={self.period}"
+        pairs = ((self.spec.owner, quote(self.owner, safe="")), (self.spec.period, self.period))
+        return "/".join(f"{key}={value}" for key, value in pairs if key)
 
     @property
     def path(self) -> str:
@@ -162,19 +162,19 @@ class Partition:
         Raises:
             UsageError: the path is none of the lake's.
         """
-        parts = path.split("/")
-        keys = [part.partition("=") for part in parts if "=" in part]
-        folder = "/".join(part for part in parts[:-1] if "=" not in part)
+        *folders, _ = path.split("/")
+        keys = dict(part.split("=", 1) for part in folders if "=" in part)
+        folder = "/".join(part for part in folders if "=" not in part)
         for prefix in ("ledger/", "quarantine/"):
             folder = folder.removeprefix(prefix)
         for table in TABLES.values():
-            if folder in {table.path, table.folder} and keys and keys[-1][0] == table.period:
-                return cls(table.name, unquote(keys[0][2]) if len(keys) == 2 else "", keys[-1][2])
+            if folder in {table.path, table.folder} and set(keys) == {table.owner, table.period} - {""}:
+                return cls(table.name, unquote(keys.get(table.owner, "")), keys.get(table.period, ""))
         message = f"{path} is no path of the lake"
         raise UsageError(message)
 
     def __str__(self) -> str:
-        return f"{self.table} {self.owner} {self.period}".replace("  ", " ")
+        return " ".join(part for part in (self.table, self.owner, self.period) if part)
 
 
 def table_named(name: str) -> Table:
@@ -492,7 +492,7 @@ _ALL = (
         ("ticker", "ex_dividend_date", "dividend_type"),
         ("ex_dividend_date", "dividend_type"),
         _BY_SYMBOL,
-        Period.YEAR,
+        Period.ALL,
     ),
     Table(
         "splits",
@@ -502,7 +502,7 @@ _ALL = (
         ("ticker", "execution_date"),
         ("execution_date",),
         _BY_SYMBOL,
-        Period.YEAR,
+        Period.ALL,
     ),
     Table(
         "treasury_yields",

@@ -1,7 +1,6 @@
 """What every test may use: the recorded worlds, where they are, and a process environment that is nobody's."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,12 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
-OURS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "SLACK_BOT_TOKEN", "SLACK_CHANNEL", "PREFECT_API_URL")
+RECORDED = {"MARKETLAKE_WORLDS", "MARKETLAKE_REFERENCE_DATA"}
+OURS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "SLACK_BOT_TOKEN", "PREFECT_API_URL")
 
 
 @pytest.fixture(autouse=True)
-def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, lake or setting of the person who runs the tests reaches them."""
     for name in list(os.environ):
         if name in OURS or (
@@ -23,7 +23,6 @@ def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    yield
 
 
 def _folder(name: str) -> Path:
