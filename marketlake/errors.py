@@ -145,6 +145,13 @@ class BatchesFailed(MarketlakeError):
         self.failures = failures
         self.totals = totals
 
+    def as_json(self) -> dict[str, object]:
+        """What the command line's --json prints."""
+        failures = [
+            {"batch": title, "kind": type(error).__name__, "error": str(error)} for title, error in self.failures
+        ]
+        return {**self.totals, "failures": failures}
+
     def __str__(self) -> str:
         lines = [f"{title}: {error}" for title, error in self.failures]
         return "\n".join([f"{len(lines)} of {len(lines) + self.totals['batches']} batches failed:", *lines])

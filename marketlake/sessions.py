@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from marketlake.errors import UsageError
 from marketlake.tickers import AssetClass, OptionTicker
@@ -65,7 +66,7 @@ class Hours:
         """The end in nanoseconds since the epoch."""
         return to_ns(self.end)
 
-    def minute_starts_ns(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def minute_starts_ns(self) -> NDArray[np.int64]:
         """The start of each minute, int64 nanoseconds since the epoch."""
         return np.arange(self.start_ns, self.end_ns, 60_000_000_000, dtype=np.int64)
 

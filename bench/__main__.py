@@ -1,0 +1,25 @@
+"""`make bench`: run every comparison, print it, and write bench/latest.json."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import align, rest_decode
+
+BENCHMARKS = {"rest_decode": rest_decode.run, "align": align.run}
+
+
+def main() -> None:
+    results = {name: run().as_json() for name, run in BENCHMARKS.items()}
+    Path(__file__).with_name("latest.json").write_text(json.dumps(results, indent=2) + "\n")
+    table = Table("benchmark", "ours, ms", "peer, ms", "ratio", "goal")
+    for name, found in results.items():
+        row = (found["ours"] * 1e3, found["peer"] * 1e3, found["ratio"], found["goal"])
+        table.add_row(name, *(f"{value:,.2f}" for value in row))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

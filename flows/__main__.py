@@ -1,0 +1,240 @@
+"""The command line: `marketlake`, also `python -m flows`.
+
+Each command reads its words, calls a flow or one function, and prints what came back. Everything heavy is imported by
+the command that needs it, so that `marketlake --help` is instant.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+
+import click
+
+DATE = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Collect the market data behind one underlying and its options, prove it complete, and align it."""
+    # The demo sets Prefect's environment first, so nothing that imports Prefect may come before it.
+    if context.invoked_subcommand not in {"simulate", "config", "demo"} and not _asks_for_help():
+        from tasks.desk import configure_logging  # noqa: PLC0415
+
+        configure_logging()
+
+
+def _asks_for_help() -> bool:
+    return not {"-h", "--help"}.isdisjoint(sys.argv)
+
+
+def _day(given: datetime | None) -> date | None:
+    return given.date() if given is not None else None
+
+
+def _listed(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
+    return [word for word in (part.strip() for part in value.split(",")) if word] if value else None
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=str, sort_keys=False))
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def simulate(arguments: tuple[str, ...]) -> None:
+    """Stand in for the vendor on this machine (options: marketlake simulate --help)."""
+    # The simulator is a process of its own and is never imported.
+    os.execv(sys.executable, [sys.executable, "-m", "simulator", *arguments])  # noqa: S606
+
+
+@cli.command()
+@click.option("--tables", callback=_listed, help="stock_bars,option_bars,… (default: sources.tables)")
+@click.option("--tickers", callback=_listed, help="SPY,I:VIX,O:…,@chosen or @all (default: the configured ones)")
+@click.option("--start", type=DATE, help="First session (default: the newest complete one)")
+@click.option("--end", type=DATE, help="Last session (default: the first)")
+@click.option("--refresh", is_flag=True, help="Ask again for what the ledger already covers")
+@click.option("--preview", is_flag=True, help="Only say what it would cost: calls, rows, bytes, time")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def backfill(
+    *,
+    tables: list[str] | None,
+    tickers: list[str] | None,
+    start: datetime | None,
+    end: datetime | None,
+    refresh: bool,
+    preview: bool,
+    as_json: bool,
+) -> None:
+    """Bring history into the lake; a second run asks only for what is missing."""
+    from flows.printing import print_backfill, print_preview  # noqa: PLC0415
+
+    if preview:
+        from tasks.orders import preview_order  # noqa: PLC0415
+
+        estimate = preview_order.fn(tables, tickers, _day(start), _day(end), refresh)
+        _print_json(estimate.as_json()) if as_json else print_preview(estimate)
+        return
+    from flows.backfill import backfill as flow  # noqa: PLC0415
+    from marketlake.errors import BatchesFailed  # noqa: PLC0415
+
+    try:
+        report = flow.fn(tables, tickers, _day(start), _day(end), refresh)
+    except BatchesFailed as error:
+        if as_json:
+            _print_json(error.as_json())
+        raise
+    _print_json(report.as_json()) if as_json else print_backfill(report)
+
+
+@cli.command()
+@click.option("--underlying", default="SPY", show_default=True, help="SPY, or an index such as I:SPX")
+@click.option("--session", type=DATE, help="Which session (default: the newest complete one)")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def discover(*, underlying: str, session: datetime | None, as_json: bool) -> None:
+    """Fetch a session's contracts and choose those near its opening price."""
+    from flows.discover_options import discover_options  # noqa: PLC0415
+    from flows.printing import print_selection  # noqa: PLC0415
+
+    selection = discover_options.fn(underlying, _day(session))
+    _print_json(selection.as_json()) if as_json else print_selection(selection)
+
+
+@cli.command()
+@click.option("--underlying", help="SPY, or an index such as I:SPX (default: the first configured one)")
+@click.option("--session", type=DATE, help="Which session (default: the newest complete one in the lake)")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def consolidate(*, underlying: str | None, session: datetime | None, as_json: bool) -> None:
+    """Turn a session's raw tables into market_minutes and option_minutes."""
+    from flows.consolidate import consolidate as flow  # noqa: PLC0415
+    from flows.printing import print_consolidation  # noqa: PLC0415
+
+    result = flow.fn(underlying, _day(session))
+    _print_json(result.as_json()) if as_json else print_consolidation(result)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def status(*, as_json: bool) -> None:
+    """Say what the lake holds, and what is missing or does not match its record."""
+    from marketlake.status import lake_status, render  # noqa: PLC0415
+    from tasks.desk import lake  # noqa: PLC0415
+
+    result = lake_status(lake())
+    _print_json(result.as_json()) if as_json else click.echo(render(result))
+
+
+@cli.group()
+def quarantine() -> None:
+    """Look at the rows that a rule refused."""
+
+
+@quarantine.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def quarantine_list(*, as_json: bool) -> None:
+    """List the partitions that have refused rows, by rule."""
+    from flows.printing import print_quarantines  # noqa: PLC0415
+    from marketlake.quarantine import summary  # noqa: PLC0415
+    from tasks.desk import lake  # noqa: PLC0415
+
+    found = summary(lake())
+    _print_json([item.as_json() for item in found]) if as_json else print_quarantines(found)
+
+
+@quarantine.command("show")
+@click.argument("table")
+@click.argument("owner")
+@click.argument("session", type=DATE)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def quarantine_show(*, table: str, owner: str, session: datetime, as_json: bool) -> None:
+    """Show the refused rows of one partition, each with its rule and raw text."""
+    from flows.printing import print_refused  # noqa: PLC0415
+    from marketlake.quarantine import partition_named, refused_rows  # noqa: PLC0415
+    from tasks.desk import lake  # noqa: PLC0415
+
+    rows = refused_rows(lake(), partition_named(table, owner, session.date()))
+    _print_json(rows.to_pylist()) if as_json else print_refused(rows)
+
+
+@quarantine.command("replay")
+@click.argument("table")
+@click.argument("owner")
+@click.argument("session", type=DATE)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def quarantine_replay(*, table: str, owner: str, session: datetime, as_json: bool) -> None:
+    """Judge the refused rows of one partition again by today's rules, and store those that pass now."""
+    from flows.printing import print_replay  # noqa: PLC0415
+    from tasks.quarantine import replay  # noqa: PLC0415
+
+    result = replay.fn(table, owner, session.date())
+    _print_json(result.as_json()) if as_json else print_replay(result)
+
+
+@cli.command()
+@click.option(
+    "--world", type=click.Path(path_type=Path), help="A recorded world's folder (default: the synthetic market)"
+)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Where to work"
+)
+def demo(*, world: Path | None, folder: Path) -> None:
+    """See one session go in at one end and a priced, aligned table come out at the other."""
+    from flows.stage import show_demo  # noqa: PLC0415
+
+    show_demo(world, folder)
+
+
+@cli.group()
+def config() -> None:
+    """Look at the settings."""
+
+
+@config.command("show")
+def config_show() -> None:
+    """Print every setting, where it comes from, and which secrets are set (masked)."""
+    from marketlake.settings import load_settings  # noqa: PLC0415
+    from marketlake.settings_text import show  # noqa: PLC0415
+
+    click.echo(show(load_settings(None, os.environ), os.environ))
+
+
+@config.command("check")
+def config_check() -> None:
+    """Read the settings and say, one line each, what is wrong with them."""
+    from flows.exit_codes import ExitCode  # noqa: PLC0415
+    from marketlake.settings import faults  # noqa: PLC0415
+
+    found = faults(None, os.environ)
+    for fault in found:
+        click.echo(str(fault), err=True)
+    if found:
+        sys.exit(ExitCode.USAGE)
+    click.echo("the settings are good")
+
+
+def _guarded(command: Callable[[], object]) -> int:
+    """Run the command line; one of our own errors becomes one line that says what to do, and an exit code."""
+    from marketlake.errors import MarketlakeError  # noqa: PLC0415
+
+    try:
+        command()
+    except MarketlakeError as error:
+        from flows.exit_codes import exit_code_of  # noqa: PLC0415
+
+        click.echo(f"marketlake: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(f"  {note}", err=True)
+        return exit_code_of(error)
+    return 0
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(_guarded(cli))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""One session from end to end: history in, contracts chosen, the consolidated session out, and its picture."""
+
+from prefect import flow
+
+from flows.backfill import backfill
+from flows.consolidate import consolidate
+from flows.discover_options import discover_options
+from marketlake.tickers import AssetClass, Underlying
+from tasks.pictures import Demonstration, draw_session
+from tasks.step import take
+
+SHARES = ("stock_bars", "dividends", "splits")
+OPTIONS = ("option_bars", "option_quotes", "option_trades")
+TICKS = ("stock_trades", "stock_quotes")
+
+
+@flow(name="demo", flow_run_name="demo {underlying}")
+def demo(underlying: str, folder: str) -> Demonstration:
+    """Fill a lake with one session of every table and consolidate it."""
+    share = Underlying.parse(underlying).asset_class is AssetClass.STOCKS
+    bars = ["index_bars", "treasury_yields", "news"] + ([*SHARES, *TICKS] if share else [])
+    history = backfill(bars, [underlying, "I:VIX"])
+    selection = discover_options(underlying, history.newest_session)
+    options = backfill(list(OPTIONS), [underlying, "@chosen"], selection.session)
+    result = consolidate(underlying, selection.session)
+    return take(draw_session, result, [history, options], folder)

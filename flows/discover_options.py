@@ -1,0 +1,38 @@
+"""Choose a session's contracts: those listed as of it, near its opening price."""
+
+from datetime import date
+
+from prefect import flow
+
+from marketlake.discover import Selection
+from tasks.alerts import tell_slack
+from tasks.batches import fetch_batch, plan_batches
+from tasks.contracts import choose_contracts
+from tasks.orders import read_order
+from tasks.reports import BackfillReport, keep_selection
+from tasks.step import take, take_each
+
+
+@flow(
+    name="discover-options",
+    flow_run_name="contracts of {underlying} {session}",
+    on_failure=[tell_slack],
+    on_crashed=[tell_slack],
+)
+def discover_options(underlying: str = "SPY", session: date | None = None) -> Selection:
+    """Fetch the contracts of a session and choose among them.
+
+    Args:
+        underlying: SPY, or an index such as I:SPX.
+        session: Which session; the newest one that is complete at the vendor when left out.
+    """
+    order = take(read_order, ["option_contracts"], [underlying], session, session, refresh=False)
+    session = order.only_session()
+    report = BackfillReport(order.postponed)
+    for table in order.request.tables:
+        for outcome in take_each(fetch_batch, take(plan_batches, order.request, table), order.workers):
+            report = report.plus(outcome)
+    report.raise_failures()
+    selection = take(choose_contracts, underlying, session)
+    keep_selection(selection)
+    return selection

@@ -1,0 +1,120 @@
+"""How results look in a terminal; the same facts as --json, for a person."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from marketlake.backfill import Replay
+from marketlake.consolidation import Consolidation
+from marketlake.discover import Selection
+from marketlake.preview import Preview
+from marketlake.quarantine import QuarantineSummary
+from marketlake.sessions import NEW_YORK
+from tasks.pictures import Demonstration
+from tasks.reports import BackfillReport
+
+# A pipe has no width of its own; tickers and file names should stay whole in a log.
+_console = Console(width=None if sys.stdout.isatty() else 140)
+
+
+def _grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    table = Table(title=title, title_justify="left", show_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    _console.print(table)
+
+
+def print_backfill(report: BackfillReport) -> None:
+    """One line a batch, the sums, and the sessions that are not over yet."""
+    if report.done:
+        rows = [
+            (item.title, item.received, item.stored, item.refused, item.dropped, item.pages) for item in report.done
+        ]
+        _grid("Backfilled", ("batch", "came", "stored", "refused", "dropped", "pages"), rows)
+    else:
+        _console.print("Nothing to do: the ledger covers all of it.")
+    if report.postponed:
+        _console.print(f"Not over yet at the vendor: {', '.join(str(day) for day in report.postponed)}")
+
+
+def print_preview(preview: Preview) -> None:
+    """What a backfill would cost."""
+    rows = [(line.table, line.batches, line.calls, line.rows, line.bytes) for line in preview.lines]
+    _grid("Would ask", ("table", "batches", "calls", "rows, about", "bytes, about"), rows)
+    _console.print(
+        f"{preview.calls:,} calls, about {preview.seconds:,.0f} s at {preview.calls_per_minute:,} calls a minute"
+    )
+
+
+def print_selection(selection: Selection) -> None:
+    """The chosen contracts, and how many others were refused for which reason."""
+    price = f"{selection.opening_price} ({selection.opening_price_source})" if selection.opening_price else "none"
+    _console.print(f"{selection.underlying} {selection.session}: opening price {price}, {len(selection.chosen)} chosen")
+    for ticker in selection.chosen:
+        _console.print(f"  {ticker}")
+    for reason, count in selection.refused.items():
+        _console.print(f"  refused, {reason}: {count:,}")
+
+
+def print_consolidation(result: Consolidation) -> None:
+    """What was published, or why there was nothing to do."""
+    if result.nothing_to_do:
+        _console.print(f"Nothing to do: {result.nothing_to_do}")
+        return
+    rows = [(item.table, item.rows, item.path) for item in result.published]
+    _grid(f"Consolidated {result.underlying} {result.session}", ("table", "rows", "file"), rows)
+    priced = ", ".join(f"{reason}: {count:,}" for reason, count in result.reasons.items())
+    _console.print(f"{result.priced:,} option minutes priced{'; without volatility ' + priced if priced else ''}")
+
+
+def print_quarantines(found: Sequence[QuarantineSummary]) -> None:
+    """The partitions that have refused rows."""
+    if not found:
+        _console.print("Nothing is in quarantine.")
+        return
+    _grid("Quarantine", ("partition", "rule", "rows"), [(str(item.partition), item.rule, item.rows) for item in found])
+
+
+def print_refused(rows: pa.Table) -> None:
+    """Refused rows, one a line: rule, place, raw text."""
+    for row in rows.to_pylist():
+        _console.print(f"{row['rule']}  {row['page']}[{row['position']}]", highlight=False)
+        _console.print(f"  {row['raw']}", highlight=False, markup=False)
+
+
+def print_replay(result: Replay) -> None:
+    """How many refused rows pass by today's rules."""
+    _console.print(f"{result.partition}: {result.accepted:,} rows stored, {result.still_refused:,} still refused")
+
+
+SHOWN = (
+    "minute", "ticker", "underlying_price", "option_price", "implied_volatility", "delta", "close", "vix", "rsi_14",
+)  # fmt: skip
+
+
+def print_demo(show: Demonstration, seconds: float) -> None:
+    """The summary, five rows, and how to go on."""
+    for report in show.backfills:
+        print_backfill(report)
+    print_consolidation(show.result)
+    options = "implied_volatility" in show.sample.column_names
+    columns = [name for name in SHOWN if name in show.sample.column_names and not (options and name == "close")]
+    rows = [[_short(row[name]) for name in columns] for row in show.sample.select(columns).to_pylist()]
+    _grid("Five rows of it", columns, rows)
+    files = show.lake / "consolidated" / "option_minutes" / "**" / "*.parquet"
+    _console.print(f"\nThe picture:  {show.picture}", soft_wrap=True)
+    query = f"FROM read_parquet('{files}', hive_partitioning = true)"
+    _console.print(f"In DuckDB:    {query}", soft_wrap=True, markup=False)
+    _console.print(f"Done in {seconds:.0f} s.")
+
+
+def _short(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"{value.astimezone(NEW_YORK):%H:%M}" if isinstance(value, datetime) else value

@@ -1,0 +1,94 @@
+"""The demo's stage: a folder of its own, a simulated vendor, and an embedded Prefect; the play is :mod:`flows.demo`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from marketlake.errors import UsageError
+
+MARKER = ".marketlake-demo"
+# A cold start on a busy two-core machine takes seconds; a minute without a word means that something is wrong.
+SIMULATOR_PATIENCE_S = 60
+
+
+def show_demo(world: Path | None, folder: Path) -> None:
+    """Simulate a vendor, run the flows under an embedded Prefect, and show what came out.
+
+    Raises:
+        UsageError: the folder holds something that no demo put there, or the world cannot be served.
+    """
+    started = time.monotonic()
+    underlying = _underlying_of(world)
+    _fresh(folder)
+    with _simulator(world, folder) as address:
+        os.environ.update(
+            {
+                "POLYGON_API_KEY": address["key"],
+                "MARKETLAKE_REST_URL": address["rest"],
+                "MARKETLAKE_WS_URL": address["ws"],
+                "MARKETLAKE_LAKE": str(folder / "lake"),
+                "XDG_STATE_HOME": str(folder / "state"),
+                "PREFECT_HOME": str(folder / "prefect"),
+                "MARKETLAKE__LOGGING__LEVEL": "WARNING",
+                "PREFECT_LOGGING_LEVEL": "WARNING",
+                "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "DO_NOT_TRACK": "1",
+            }
+        )
+        os.environ.pop("PREFECT_API_URL", None)
+        # Prefect reads its settings when it is imported, so nothing that imports it may come before this line.
+        from flows.demo import demo  # noqa: PLC0415
+        from flows.printing import print_demo  # noqa: PLC0415
+        from tasks.desk import configure_logging  # noqa: PLC0415
+
+        configure_logging()
+        print_demo(demo(underlying, str(folder)), time.monotonic() - started)
+
+
+def _underlying_of(world: Path | None) -> str:
+    if world is None:
+        return "SPY"
+    try:
+        name: str = json.loads((world / "world.json").read_text())["underlying"]
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{world} is no recorded world: {error}"
+        raise UsageError(message) from error
+    return name
+
+
+def _fresh(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        message = f"{folder} is not empty and was not made by the demo: give another --folder"
+        raise UsageError(message)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / MARKER).touch()
+
+
+@contextmanager
+def _simulator(world: Path | None, folder: Path) -> Iterator[dict[str, str]]:
+    ready = folder / "simulator.json"
+    command = [sys.executable, "-m", "simulator", "--world", str(world or "synthetic"), "--ready", str(ready)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own interpreter
+    try:
+        deadline = time.monotonic() + SIMULATOR_PATIENCE_S
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                _, said = process.communicate()
+                message = f"the simulator did not start: {said.strip()}"
+                raise UsageError(message)
+            time.sleep(0.05)
+        address: dict[str, str] = json.loads(ready.read_text())
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=10)

@@ -1,0 +1,195 @@
+"""Consolidate a session of the lake: choose it, gather its raw partitions, check and publish the two tables.
+
+What the rows are is :mod:`marketlake.consolidate`'s, which is pure; what may pass comes in as a function.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from marketlake.checks import Check, flag_counts
+from marketlake.consolidate import Inputs, contracts_with_data, market_minutes, option_minutes
+from marketlake.errors import CheckFailed
+from marketlake.lake import QUARANTINE, Lake
+from marketlake.ledger import Operational
+from marketlake.plan import CURVE_LOOKBACK, covered_range
+from marketlake.sessions import previous_session, require_session
+from marketlake.settings import Settings
+from marketlake.tables import TABLES, Partition, Span
+from marketlake.tickers import AssetClass, Underlying
+
+VIX = "I:VIX"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The session to consolidate, or why there is none."""
+
+    underlying: str
+    session: date | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One consolidated table of the session, as it stands in the lake."""
+
+    table: str
+    rows: int
+    path: str
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidation:
+    """What consolidating did: the tables published, and how many option minutes have which reason."""
+
+    underlying: str
+    session: date | None
+    nothing_to_do: str = ""
+    published: tuple[Published, ...] = ()
+    priced: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """The same under the names of the command line's --json."""
+        return {
+            "underlying": self.underlying,
+            "session": self.session.isoformat() if self.session else None,
+            "nothing_to_do": self.nothing_to_do or None,
+            "published": [
+                {"table": item.table, "rows": item.rows, "path": item.path, "content_hash": item.content_hash}
+                for item in self.published
+            ],
+            "priced": self.priced,
+            "reasons": dict(self.reasons),
+        }
+
+
+def choose_session(lake: Lake, underlying: Underlying, session: date | None) -> Choice:
+    """The session asked for, or the newest one of whose underlying the lake holds the minute bars.
+
+    Raises:
+        UsageError: the date asked for is no trading session.
+    """
+    if session is not None:
+        return Choice(underlying.symbol, require_session(session))
+    # No clock is asked: the ledger covers a session's minutes only after the vendor's clock said that it was over.
+    for partition in sorted(lake.partitions(TABLES[_bars_of(underlying)], underlying.price_ticker), reverse=True):
+        if _has_minutes(lake, partition, underlying):
+            return Choice(underlying.symbol, partition.session)
+    reason = f"the lake holds no complete session of {underlying.price_ticker}: run `marketlake backfill` first"
+    return Choice(underlying.symbol, None, reason)
+
+
+def run_session(
+    underlying: Underlying,
+    session: date,
+    lake: Lake,
+    *,
+    settings: Settings,
+    check: Check,
+    now: Callable[[], datetime],
+    run_id: str,
+) -> Consolidation:
+    """Make and publish market_minutes and option_minutes of a session from what the lake holds.
+
+    Raises:
+        UsageError: the underlying has no minute bar in the session.
+        CheckFailed: a row or a table breaks a rule; that table is not published.
+        LeaseHeld: another process is consolidating the session.
+    """
+    gathered = _Gathered.of(lake, underlying, session)
+    market = market_minutes(gathered.inputs, session, settings.consolidation)
+    options = option_minutes(gathered.inputs, session, settings.consolidation)
+    published = []
+    for name, rows in (("market_minutes", market), ("option_minutes", options)):
+        table = TABLES[name]
+        partition = Partition.of_session(table, underlying.symbol, session)
+        verdict = check(table, rows)
+        if verdict.failed or verdict.rules:
+            raise CheckFailed(str(partition), (*verdict.failed, *sorted(set(verdict.rules))))
+        ttl = timedelta(minutes=settings.lake.lease_minutes)
+        with lake.lease(partition, owner=run_id, now=now, ttl=ttl):
+            record = lake.publish(
+                partition,
+                rows,
+                coverage=(),
+                quarantined=QUARANTINE[name].empty_table(),
+                flags=flag_counts(table, rows),
+                inputs=gathered.provenance,
+                operational=Operational(run_id, now().isoformat()),
+            )
+        published.append(Published(name, record.rows, partition.path, record.content_hash))
+    reasons = Counter(options["reason"].drop_null().to_pylist())
+    priced = options.num_rows - reasons.total()
+    return Consolidation(underlying.symbol, session, "", tuple(published), priced, dict(sorted(reasons.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    inputs: Inputs
+    provenance: tuple[tuple[str, str], ...]  # path and content hash of each partition read
+
+    @classmethod
+    def of(cls, lake: Lake, underlying: Underlying, session: date) -> "_Gathered":
+        read: list[tuple[str, str]] = []
+
+        def table(name: str, owner: str, day: date = session) -> pa.Table | None:
+            partition = Partition.of_session(TABLES[name], owner, day)
+            record = lake.record(partition)
+            rows = lake.read(partition) if record is not None else None
+            if record is None or rows is None:
+                return None
+            read.append((partition.path, record.content_hash))
+            return rows
+
+        def both(name: str, owner: str, other: date) -> pa.Table | None:
+            found = [rows for rows in (table(name, owner, other), table(name, owner)) if rows is not None]
+            return pa.concat_tables(found) if found else None
+
+        symbol = underlying.symbol
+        before = previous_session(session)
+        bars, quotes, trades = (table(f"option_{kind}", symbol) for kind in ("bars", "quotes", "trades"))
+        contracts = table("option_contracts", symbol)
+        years = {session - CURVE_LOOKBACK, session - timedelta(days=1)}
+        curves = {day.year: table("treasury_yields", "", day) for day in sorted(years)}
+        yields = [rows for rows in curves.values() if rows is not None]
+        share = underlying.asset_class is AssetClass.STOCKS
+        inputs = Inputs(
+            underlying=underlying,
+            underlying_bars=table(_bars_of(underlying), underlying.price_ticker),
+            vix_bars=both("index_bars", VIX, before),
+            contracts=None if contracts is None else _watched(contracts, bars, quotes, trades),
+            option_bars=bars,
+            option_quotes=quotes,
+            option_trades=trades,
+            news=both("news", symbol, before),
+            yields=pa.concat_tables(yields) if yields else None,
+            dividends=table("dividends", symbol) if share else None,
+        )
+        return cls(inputs, tuple(sorted(read)))
+
+
+def _watched(contracts: pa.Table, *data: pa.Table | None) -> pa.Table:
+    """The chosen contracts, and those of which the lake holds a row."""
+    with_data = contracts_with_data(contracts, *data)
+    wanted = pa.chunked_array([*with_data["ticker"].chunks, *contracts.filter(contracts["chosen"])["ticker"].chunks])
+    return contracts.filter(pc.is_in(contracts["ticker"], value_set=wanted.unique()))
+
+
+def _bars_of(underlying: Underlying) -> str:
+    return "index_bars" if underlying.asset_class is AssetClass.INDICES else "stock_bars"
+
+
+def _has_minutes(lake: Lake, partition: Partition, underlying: Underlying) -> bool:
+    record = lake.record(partition)
+    return (
+        record is not None
+        and record.rows > 0
+        and record.covers(underlying.price_ticker, Span.MINUTE, *covered_range(partition, 0))
+    )

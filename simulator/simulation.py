@@ -1,0 +1,46 @@
+"""One running simulation: the world, the clock, the keys and the switches that REST and the stream share."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import msgspec
+
+from simulator.asks import OverLimit
+from simulator.clock import SimulatedClock
+from simulator.faults.script import FaultScript
+from simulator.journal import Journal, PageChains
+from simulator.plans import Account, RateLimiter
+from simulator.view import View
+from simulator.world import World
+
+
+class Switches(msgspec.Struct):
+    """What is not known about the vendor, so that a test can have it either way."""
+
+    retry_after: bool = False
+    over_limit: OverLimit = OverLimit.CLAMP
+
+
+@dataclass(slots=True)
+class Simulation:
+    """Everything that one process shows to all its clients."""
+
+    world: World
+    clock: SimulatedClock
+    accounts: dict[str, Account]
+    limiter: RateLimiter
+    seed: int
+    faults: FaultScript
+    switches: Switches = field(default_factory=Switches)
+    journal: Journal = field(default_factory=Journal)
+    chains: PageChains = field(default_factory=PageChains)
+    answered: int = 0
+
+    def view(self, account: Account) -> View:
+        """The market as an account sees it now."""
+        return View(self.world, account, self.clock.now_ns())
+
+    def next_request_id(self) -> str:
+        """Thirty-two hex digits that a second run with the same seed gives again."""
+        self.answered += 1
+        return hashlib.blake2b(f"{self.seed}:{self.answered}".encode(), digest_size=16).hexdigest()

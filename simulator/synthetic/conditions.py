@@ -1,0 +1,75 @@
+"""Sale conditions of share trades: which of them enter the prices and the volume of a bar.
+
+The rules are the consolidated ones of the vendor's condition list. With several conditions a trade counts for a price
+only if each of them allows it. Form T makes prices of minute bars outside regular hours and none inside them.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+OPEN_CLOSE_NO: Final = frozenset({2, 5, 7, 10, 13, 15, 16, 17, 20, 21, 22, 29, 32, 33, 37, 52, 53})
+HIGH_LOW_NO: Final = frozenset({2, 7, 13, 15, 16, 20, 21, 29, 37, 52, 53})
+VOLUME_NO: Final = frozenset({15, 16, 38})
+FORM_T: Final = 12
+
+
+class Kind(IntEnum):
+    """What kind of trade a row is; each stands for one list of condition codes."""
+
+    PLAIN = 0
+    SWEEP = 1
+    ODD_LOT = 2
+    ODD_LOT_SWEEP = 3
+    AVERAGE_PRICE = 4
+    OPENING = 5
+    CLOSING = 6
+    OFFICIAL_OPEN = 7
+    OFFICIAL_CLOSE = 8
+    DERIVATIVELY_PRICED = 9
+    PRIOR_REFERENCE = 10
+    OUT_OF_SEQUENCE = 11
+    SELLER = 12
+    CONTINGENT = 13
+    LATE_FORM_T = 14
+    EXTENDED = 15
+    EXTENDED_ODD_LOT = 16
+    EXTENDED_AVERAGE = 17
+    EXTENDED_OUT_OF_SEQUENCE = 18
+
+
+CODES: Final[dict[Kind, list[int] | None]] = {
+    Kind.PLAIN: None,
+    Kind.SWEEP: [14, 41],
+    Kind.ODD_LOT: [37],
+    Kind.ODD_LOT_SWEEP: [14, 37, 41],
+    Kind.AVERAGE_PRICE: [2],
+    Kind.OPENING: [25],
+    Kind.CLOSING: [8],
+    Kind.OFFICIAL_OPEN: [16],
+    Kind.OFFICIAL_CLOSE: [15],
+    Kind.DERIVATIVELY_PRICED: [10],
+    Kind.PRIOR_REFERENCE: [22],
+    Kind.OUT_OF_SEQUENCE: [32],
+    Kind.SELLER: [29],
+    Kind.CONTINGENT: [52],
+    Kind.LATE_FORM_T: [12],
+    Kind.EXTENDED: [12],
+    Kind.EXTENDED_ODD_LOT: [12, 37],
+    Kind.EXTENDED_AVERAGE: [2, 12],
+    Kind.EXTENDED_OUT_OF_SEQUENCE: [12, 13],
+}
+CODE_LISTS: Final = pa.array([CODES[kind] for kind in Kind], pa.list_(pa.int64()))
+
+
+def _allowed(forbidding: frozenset[int], also: frozenset[Kind] = frozenset()) -> NDArray[np.bool_]:
+    return np.array([not forbidding & set(CODES[kind] or ()) and kind not in also for kind in Kind], np.bool_)
+
+
+# One entry a kind. A Form T report inside regular hours is late, and makes no price there.
+MAKES_EXTREMES: Final = _allowed(HIGH_LOW_NO, frozenset({Kind.LATE_FORM_T}))
+MAKES_EDGES: Final = _allowed(OPEN_CLOSE_NO, frozenset({Kind.LATE_FORM_T}))
+MAKES_VOLUME: Final = _allowed(VOLUME_NO)

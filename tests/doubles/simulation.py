@@ -1,0 +1,122 @@
+"""Starts the simulator and the command line as processes, as a user would."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A running simulator."""
+
+    rest: str
+    ws: str
+    control: str
+    key: str
+    keys: Mapping[str, str]
+    pid: int
+
+    def requests(self) -> list[dict[str, object]]:
+        """What was asked so far, oldest first."""
+        with urllib.request.urlopen(f"{self.control}/log", timeout=10) as answer:
+            found: list[dict[str, object]] = json.loads(answer.read())
+        return found
+
+    def environment(self, lake: Path | str, **more: str) -> dict[str, str]:
+        """A process environment in which marketlake talks to this simulator and writes to a lake."""
+        return {
+            **os.environ,
+            "POLYGON_API_KEY": self.key,
+            "MARKETLAKE_REST_URL": self.rest,
+            "MARKETLAKE_WS_URL": self.ws,
+            "MARKETLAKE_LAKE": str(lake),
+            **more,
+        }
+
+
+@contextmanager
+def simulated(world: Path | str, folder: Path, *options: str) -> Iterator[Simulation]:
+    """A simulator of a world on a free port, until the end of the block."""
+    ready = folder / f"simulator-{time.monotonic_ns()}.json"
+    command = [sys.executable, "-m", "simulator", "--world", str(world), "--ready", str(ready), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise AssertionError(process.communicate()[1])
+            time.sleep(0.02)
+        facts = json.loads(ready.read_text())
+        yield Simulation(**{name: facts[name] for name in ("rest", "ws", "control", "key", "keys", "pid")})
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@cache
+def processes() -> ForkServerContext:
+    """A process that has everything imported, from which the command line's processes are forked.
+
+    They are real processes, without the seconds that Python takes to import Great Expectations and Prefect.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["flows.backfill", "flows.discover_options", "flows.consolidate", "flows.printing", "great_expectations",
+         "exchange_calendars", "pandas_ta", "vollib.black_scholes.implied_volatility", "s3fs"]
+    )  # fmt: skip
+    return context
+
+
+def started(*arguments: str, env: Mapping[str, str], folder: Path) -> BaseProcess:
+    """A process of the command line, running; its output goes to files in a folder."""
+    child = processes().Process(target=_command_line, args=(arguments, dict(env), str(folder)))
+    child.start()
+    return child
+
+
+def marketlake(*arguments: str, env: Mapping[str, str], cwd: Path | None = None) -> Done:
+    """Run one command of the command line to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        child = started(*arguments, env={**env, "TEST_CWD": str(cwd or Path.cwd())}, folder=Path(folder))
+        child.join(600)
+        assert child.exitcode is not None, "the command did not end"
+        out, err = ((Path(folder) / name).read_text() for name in ("stdout", "stderr"))
+    return Done(child.exitcode, out, err)
+
+
+def _command_line(arguments: tuple[str, ...], environment: Mapping[str, str], folder: str) -> None:
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    os.chdir(environment.get("TEST_CWD", folder))
+    sys.argv = ["marketlake", *arguments]
+    from flows.__main__ import main  # noqa: PLC0415
+
+    main()

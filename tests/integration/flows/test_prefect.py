@@ -1,0 +1,127 @@
+"""Under a real server and worker: deploy, schedule, run by name, and tell a person about a failure."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import PREFECT, PrefectServer
+from simulation import Simulation, marketlake, simulated
+from slack_api import SlackApiDouble
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_S = 180
+pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
+    with simulated("synthetic", tmp_path_factory.mktemp("simulator"), "--session", "2025-08-29") as simulation:
+        yield simulation
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[SlackApiDouble]:
+    with SlackApiDouble() as double:
+        yield double
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server: PrefectServer) -> PrefectServer:
+    """The commands of the README, in a checkout."""
+    prefect_server.run("work-pool", "create", "marketlake", "--type", "process", cwd=ROOT)
+    prefect_server.run("deploy", "--all", cwd=ROOT)
+    return prefect_server
+
+
+@contextmanager
+def worker(server: PrefectServer, environment: dict[str, str]) -> Iterator[None]:
+    """A worker of the deployed pool."""
+    process = subprocess.Popen(
+        [PREFECT, "worker", "start", "--pool", "marketlake"],
+        env={**server.environment, **environment},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE_S)
+
+
+def ask(server: PrefectServer, path: str, **body: object) -> list[dict[str, object]]:
+    request = urllib.request.Request(
+        f"{server.api_url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: list[dict[str, object]] = json.loads(answer.read())
+    return found
+
+
+def test_a_cron_deployment_has_scheduled_runs(deployed: PrefectServer) -> None:
+    """With a newer SQLAlchemy the scheduler silently inserts none."""
+    deadline = time.monotonic() + PATIENCE_S
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"name": {"any_": ["daily"]}}}
+    while not (runs := ask(deployed, "/flow_runs/filter", **wanted)):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+    assert all(run["auto_scheduled"] for run in runs)
+
+
+def test_the_daily_consolidation_runs_by_name_to_completed(
+    deployed: PrefectServer, vendor: Simulation, tmp_path: Path
+) -> None:
+    environment = {**vendor.environment(tmp_path / "lake"), **deployed.environment}
+    filled = marketlake(
+        "backfill", "--tables", "stock_bars,index_bars,treasury_yields,option_contracts,option_bars",
+        "--start", "2025-08-29", env={**environment, "PREFECT_API_URL": ""},
+    )  # fmt: skip
+    assert filled.returncode == 0, filled.stderr
+
+    with worker(deployed, environment):
+        said = deployed.run("deployment", "run", "consolidate/daily", "--watch", cwd=ROOT)
+
+    assert "Completed" in said
+    assert list((tmp_path / "lake" / "consolidated").rglob("session=2025-08-29/data.parquet"))
+
+
+def test_a_failing_run_posts_one_message(
+    deployed: PrefectServer, vendor: Simulation, slack: SlackApiDouble, tmp_path: Path
+) -> None:
+    environment = {
+        **vendor.environment(tmp_path / "lake"),
+        **deployed.environment,
+        "POLYGON_API_KEY": "a-key-that-nobody-knows",
+        "SLACK_BOT_TOKEN": slack.token,
+        "MARKETLAKE__SLACK__CHANNEL": "C0123456789",
+        "MARKETLAKE__SLACK__API_URL": slack.url,
+    }
+
+    with worker(deployed, environment):
+        deployed.run("deployment", "run", "backfill/history", "-p", "start=2025-08-29", cwd=ROOT)
+        deadline = time.monotonic() + PATIENCE_S
+        while not slack.messages:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["FAILED"]}}}}
+        while not ask(deployed, "/flow_runs/filter", **wanted):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    (message,) = slack.messages
+    text = str(message["text"])
+    assert "backfill" in text
+    assert "2025-08-29" in text
+    assert "POLYGON_API_KEY" in text, "the cause says what to do"
+    assert "/runs/flow-run/" in text
+    assert "a-key-that-nobody-knows" not in text
