@@ -112,7 +112,8 @@ def run_batch(batch: Batch, desk: Desk) -> Outcome:
     goes_on = table.period is not Period.SESSION or table.name == "news"
     asked_at_ns = to_ns(desk.vendor.server_time()) if goes_on else 0
     page_size = desk.settings.sources.page_size
-    newer_than = desk.now() if batch.refresh else None
+    # What goes on is asked anew: an answer of some hours ago does not know what this one is published as knowing.
+    newer_than = desk.now() if batch.refresh or goes_on else None
     answers = [receive(table, batch.owner, want, desk.vendor, page_size, newer_than=newer_than) for want in batch.wants]
     rows = _Rows.judged(table, batch.title, batch.partitions, answers, desk.check)
     stored = refused = dropped = 0

@@ -30,11 +30,12 @@ class Deduped:
 def last_revision(table: Table, rows: pa.Table) -> Deduped:
     """The last revision of each key among ``rows``, which are in receive order.
 
-    A row with a null in its key has no identity to be revised by: it is only dropped where a whole row repeats it. Null
-    equals null; NaN equals NaN; 0.0 and -0.0 differ, because they would be stored as different bytes.
+    A row with a null in its key has no identity to be revised by, unless the table says that null is a value there: it
+    is only dropped where a whole row repeats it. Null equals null; NaN equals NaN; 0.0 and -0.0 differ, because they
+    would be stored as different bytes.
     """
     keyed = np.ones(rows.num_rows, dtype=np.bool_)
-    for name in table.key:
+    for name in set(table.key) - table.null_in_key:
         keyed &= pc.is_valid(rows[name]).to_numpy()
     by_key = _Groups.of(rows, table.key, np.flatnonzero(keyed))
     # Equal rows agree in any few columns: most rows are cleared by the cheap ones, and only the rest is compared whole.

@@ -33,8 +33,8 @@ def session_page(
     figure = make_subplots(
         rows=4,
         cols=1,
-        row_heights=[0.34, 0.16, 0.26, 0.24],
-        vertical_spacing=0.08,
+        row_heights=[0.30, 0.14, 0.22, 0.34],
+        vertical_spacing=0.07,
         subplot_titles=(f"{underlying} price", "VIX", _smile_title(options), "What the lake holds of this session"),
         specs=[[{"type": "xy"}], [{"type": "xy"}], [{"type": "xy"}], [{"type": "table"}]],
     )
@@ -75,7 +75,7 @@ def session_page(
     figure.update_layout(
         title=f"{underlying}, session of {session:%A %d %B %Y} (New York time)",
         template="plotly_white",
-        height=1250,
+        height=1450,
         width=1080,
         legend={"orientation": "h", "y": 1.04, "x": 1, "xanchor": "right"},
         margin={"t": 110, "l": 70, "r": 30, "b": 30},

@@ -75,7 +75,8 @@ class Hours:
 class _Calendar:
     dates: tuple[date, ...]
     position: dict[date, int]
-    hours: tuple[Hours, ...]
+    opens_ns: NDArray[np.int64]
+    closes_ns: NDArray[np.int64]
 
 
 @cache
@@ -83,11 +84,11 @@ def _calendar() -> _Calendar:
     import exchange_calendars  # noqa: PLC0415 - 1.5 s that `marketlake --help` must not pay
 
     xnys = exchange_calendars.get_calendar("XNYS", start=FIRST_DATE.isoformat(), end=LAST_DATE.isoformat())
-    dates = tuple(stamp.date() for stamp in xnys.sessions)
-    opens = (stamp.to_pydatetime() for stamp in xnys.opens)
-    closes = (stamp.to_pydatetime() for stamp in xnys.closes)
-    hours = tuple(Hours(start, end) for start, end in zip(opens, closes, strict=True))
-    return _Calendar(dates, {day: index for index, day in enumerate(dates)}, hours)
+    dates = tuple(xnys.sessions.date)
+    opens_ns, closes_ns = (
+        times.to_numpy().astype("datetime64[ns]").astype(np.int64) for times in (xnys.opens, xnys.closes)
+    )
+    return _Calendar(dates, {day: index for index, day in enumerate(dates)}, opens_ns, closes_ns)
 
 
 def to_ns(instant: datetime) -> int:
@@ -144,7 +145,8 @@ def share_hours(session: date) -> Hours:
     """Regular hours of the shares: 09:30 to 16:00 New York, 13:00 on half days."""
     require_session(session)
     calendar = _calendar()
-    return calendar.hours[calendar.position[session]]
+    place = calendar.position[session]
+    return Hours(_from_ns(calendar.opens_ns[place]), _from_ns(calendar.closes_ns[place]))
 
 
 def extended_share_hours(session: date) -> Hours:
@@ -217,6 +219,10 @@ def session_dates_of(times: pa.ChunkedArray) -> pa.ChunkedArray:
     """The New York date of each instant: ``timestamp[ns, UTC]`` in, ``date32`` out."""
     local = pc.local_timestamp(times.cast(pa.timestamp("ns", tz="America/New_York")))
     return pc.floor_temporal(local, unit="day").cast(pa.date32())
+
+
+def _from_ns(instant_ns: np.int64) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(instant_ns) // 1_000)
 
 
 def _require_known(day: date) -> None:

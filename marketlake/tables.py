@@ -98,6 +98,7 @@ class Table:
     period: Period
     time_column: str | None = None  # the instant that decides a row's session; None where a date or nothing does
     asset_class: AssetClass | None = None  # whose entitlement it needs; None for reference data
+    null_in_key: frozenset[str] = frozenset()  # key columns in which null is a value: not every trade is of a TRF
 
     @property
     def path(self) -> str:
@@ -400,6 +401,7 @@ _ALL = (
         Period.SESSION,
         "sip_timestamp",
         _STOCKS,
+        frozenset({"trf_id"}),
     ),
     Table(
         "stock_quotes",

@@ -37,6 +37,13 @@ class Simulation:
             found: list[dict[str, object]] = json.loads(answer.read())
         return found
 
+    def misbehave(self, *rules: Mapping[str, object]) -> None:
+        """From now on these fault rules, and no others, are in force."""
+        for method, body in (("DELETE", b""), ("POST", json.dumps(rules).encode())):
+            request = urllib.request.Request(f"{self.control}/faults", body, method=method)
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                answer.read()
+
     def environment(self, lake: Path | str, **more: str) -> dict[str, str]:
         """A process environment in which marketlake talks to this simulator and writes to a lake."""
         return {

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from pydantic import SecretStr
 
@@ -77,18 +78,15 @@ def test_a_server_that_does_not_answer_is_an_error_and_not_another_lake() -> Non
         open_lake(Settings())
 
 
-def test_a_saved_block_of_another_version_is_an_error_without_what_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_block_of_another_version_is_an_error_without_what_is_saved() -> None:
     """The plan that was saved is one that this version does not know."""
-
-    class OlderCredentials(PolygonCredentials):
-        _block_type_name = PolygonCredentials._block_type_name
-        _block_type_slug = PolygonCredentials._block_type_slug
-        plan: Literal["unlimited"] = "unlimited"  # type: ignore[assignment]
-
-    OlderCredentials(api_key=SecretStr(CANARY)).save("default", _sync=True)
+    document = PolygonCredentials(api_key=SecretStr(CANARY)).save("default", _sync=True)
+    older = BlockDocumentUpdate(data={"api_key": CANARY, "plan": "unlimited"}, merge_existing_data=False)
+    with get_client(sync_client=True) as client:
+        client.update_block_document(document, older)
     with pytest.raises(ConfigurationError, match="does not fit this version") as caught:
         polygon_credentials(ENVIRON)
-    OlderCredentials.delete("default", _sync=True)
+    PolygonCredentials.delete("default", _sync=True)
 
     error: BaseException | None = caught.value
     while error is not None:

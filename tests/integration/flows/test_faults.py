@@ -1,11 +1,12 @@
 """What a hostile vendor can do to a backfill: exact data, or a typed error, a non-zero exit and no ledger claim."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from simulation import marketlake, simulated
+from simulation import Simulation, marketlake, simulated
 
 from marketlake.capture import body_of
 
@@ -25,12 +26,24 @@ EXACT, REFUSED = "exact", "refused"
 
 
 @pytest.fixture(scope="module")
-def exact(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+def well_behaved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
+    with simulated("synthetic", tmp_path_factory.mktemp("simulator"), "--session", SESSION) as simulation:
+        yield simulation
+
+
+@pytest.fixture(scope="module")
+def exact(well_behaved: Simulation, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     folder = tmp_path_factory.mktemp("exact")
-    with simulated("synthetic", folder, "--session", SESSION) as vendor:
-        done = marketlake(*BACKFILL, env=vendor.environment(folder / "lake", **QUICK))
-        assert done.returncode == 0, done.stderr
+    done = marketlake(*BACKFILL, env=well_behaved.environment(folder / "lake", **QUICK))
+    assert done.returncode == 0, done.stderr
     return _rows(folder / "lake")
+
+
+@pytest.fixture
+def vendor(well_behaved: Simulation, exact: list[dict[str, object]]) -> Iterator[Simulation]:
+    """The same simulator, which a test may make misbehave; what it said while it behaved is known by then."""
+    yield well_behaved
+    well_behaved.misbehave()
 
 
 def _rows(lake: Path) -> list[dict[str, object]]:
@@ -80,12 +93,15 @@ FAULTS = [
 
 @pytest.mark.parametrize(("action", "when", "ends"), FAULTS)
 def test_a_fault_ends_in_exact_data_or_a_typed_error(
-    action: dict[str, object], when: dict[str, int], ends: str, exact: list[dict[str, object]], tmp_path: Path
+    action: dict[str, object],
+    when: dict[str, int],
+    ends: str,
+    exact: list[dict[str, object]],
+    vendor: Simulation,
+    tmp_path: Path,
 ) -> None:
-    script = tmp_path / "faults.json"
-    script.write_text(json.dumps([{"match": SECOND_PAGE, "when": when, "do": action}]))
-    with simulated("synthetic", tmp_path, "--session", SESSION, "--faults", str(script)) as vendor:
-        done = marketlake(*BACKFILL, env=vendor.environment(tmp_path / "lake", **QUICK))
+    vendor.misbehave({"match": SECOND_PAGE, "when": when, "do": action})
+    done = marketlake(*BACKFILL, env=vendor.environment(tmp_path / "lake", XDG_STATE_HOME=str(tmp_path), **QUICK))
 
     if ends == EXACT:
         assert done.returncode == 0, done.stderr
@@ -97,13 +113,14 @@ def test_a_fault_ends_in_exact_data_or_a_typed_error(
         assert not list((tmp_path / "lake").glob("ledger/**/record.json"))
 
 
-def test_what_was_refused_is_whole_after_the_fault_is_gone(exact: list[dict[str, object]], tmp_path: Path) -> None:
-    script = tmp_path / "faults.json"
-    script.write_text(json.dumps([{"match": SECOND_PAGE, "do": {"action": "next_url", "to": "self"}}]))
-    with simulated("synthetic", tmp_path, "--session", SESSION, "--faults", str(script)) as vendor:
-        assert marketlake(*BACKFILL, env=vendor.environment(tmp_path / "lake", **QUICK)).returncode == 3
-    with simulated("synthetic", tmp_path, "--session", SESSION) as vendor:
-        assert marketlake(*BACKFILL, env=vendor.environment(tmp_path / "lake", **QUICK)).returncode == 0
+def test_what_was_refused_is_whole_after_the_fault_is_gone(
+    exact: list[dict[str, object]], vendor: Simulation, tmp_path: Path
+) -> None:
+    env = vendor.environment(tmp_path / "lake", **QUICK)
+    vendor.misbehave({"match": SECOND_PAGE, "do": {"action": "next_url", "to": "self"}})
+    assert marketlake(*BACKFILL, env=env).returncode == 3
+    vendor.misbehave()
+    assert marketlake(*BACKFILL, env=env).returncode == 0
 
     assert exact == _rows(tmp_path / "lake")
 
@@ -111,10 +128,9 @@ def test_what_was_refused_is_whole_after_the_fault_is_gone(exact: list[dict[str,
 CANARY = "simulated-advanced"  # the key that the simulator gives out
 
 
-def test_the_key_is_nowhere_even_at_debug(tmp_path: Path) -> None:
+def test_the_key_is_nowhere_even_at_debug(vendor: Simulation, tmp_path: Path) -> None:
     """Planted as the key, repeated by a hostile server in bodies and errors, and looked for in everything."""
-    script = tmp_path / "faults.json"
-    rules = [
+    rules: list[dict[str, object]] = [
         {"match": SECOND_PAGE, "when": {"nth": 1}, "do": {"action": "status", "code": 500, "body": f"key={CANARY}"}},
         {
             "match": {"path": "/v2/aggs/*", "page": 1},
@@ -125,17 +141,16 @@ def test_the_key_is_nowhere_even_at_debug(tmp_path: Path) -> None:
             "do": {"action": "status", "code": 403, "body": json.dumps({"status": "ERROR", "error": f"key {CANARY}"})},
         },
     ]
-    script.write_text(json.dumps(rules))
-    with simulated("synthetic", tmp_path, "--session", SESSION, "--faults", str(script)) as vendor:
-        for form in ("people", "json"):
-            more = {"MARKETLAKE__LOGGING__LEVEL": "DEBUG", "MARKETLAKE__LOGGING__FORMAT": form}
-            env = vendor.environment(tmp_path / "lake", **QUICK, **more)
-            assert env["POLYGON_API_KEY"] == CANARY
-            done = marketlake(*BACKFILL, "--json", env=env)
-            shown = marketlake("config", "show", env=env)
-            assert done.returncode == 3
-            assert "DEBUG" in done.stderr, "nothing can leak from a silent log"
-            assert CANARY not in done.stdout + done.stderr + shown.stdout + shown.stderr
+    vendor.misbehave(*rules)
+    for form in ("people", "json"):
+        more = {"MARKETLAKE__LOGGING__LEVEL": "DEBUG", "MARKETLAKE__LOGGING__FORMAT": form}
+        env = vendor.environment(tmp_path / "lake", **QUICK, **more)
+        assert env["POLYGON_API_KEY"] == CANARY
+        done = marketlake(*BACKFILL, "--json", env=env)
+        shown = marketlake("config", "show", env=env)
+        assert done.returncode == 3
+        assert "DEBUG" in done.stderr, "nothing can leak from a silent log"
+        assert CANARY not in done.stdout + done.stderr + shown.stdout + shown.stderr
 
     for path in (tmp_path / "lake").rglob("*"):
         if path.is_file():

@@ -16,19 +16,19 @@ from simulation import Simulation, simulated, started
 
 TABLES = ["stock_bars", "index_bars", "treasury_yields", "option_contracts", "option_bars"]
 TICKERS = ["SPY", "I:VIX", "@chosen"]
-SESSIONS = ("2025-08-28", "2025-08-29")
+SESSION = "2025-08-29"
 WORKERS = 4
 PATIENCE_S = 120
 SEEDS = range(20)
 
 
 ARGUMENTS = ("backfill", "--tables", ",".join(TABLES), "--tickers", ",".join(TICKERS))
-ARGUMENTS += ("--start", SESSIONS[0], "--end", SESSIONS[1])
+ARGUMENTS += ("--start", SESSION, "--end", SESSION)
 
 
 @pytest.fixture(scope="module")
 def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
-    with simulated("synthetic", tmp_path_factory.mktemp("simulator"), "--session", SESSIONS[1]) as simulation:
+    with simulated("synthetic", tmp_path_factory.mktemp("simulator"), "--session", SESSION) as simulation:
         yield simulation
 
 

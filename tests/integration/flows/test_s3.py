@@ -119,5 +119,4 @@ def test_wrong_credentials_are_one_clear_line(s3: str, vendor: Simulation, tmp_p
 
 
 def _duckdb(sql: str) -> int:
-    row = duckdb.sql(sql).fetchone()
-    return int(row[0]) if row else -1
+    return int(duckdb.sql(sql).fetchall()[0][0])

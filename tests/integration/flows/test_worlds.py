@@ -121,5 +121,4 @@ class _Source:
         return self._count(f"SELECT count(*) FROM '{folder}/**/*.parquet'")
 
     def _count(self, sql: str) -> int:
-        row = self.db.sql(sql).fetchone()
-        return int(row[0]) if row else 0
+        return int(self.db.sql(sql).fetchall()[0][0])

@@ -1,7 +1,5 @@
 """The message about a failed run: short, plain, and without secrets."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +12,8 @@ CANARY = "canary-8c1f0e55"
 
 
 @pytest.fixture(autouse=True)
-def _known_secret(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(redaction, "_current", Redactor())
-    redaction.hide([CANARY])
-    yield
+def _known_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_current", Redactor([CANARY]))
 
 
 def message(cause: str, *, session: str | None = "2025-08-29", link: str | None = None) -> str:
@@ -35,7 +31,7 @@ def test_it_does_without_session_and_link() -> None:
 
 
 def test_what_slack_would_read_as_a_command_is_escaped() -> None:
-    """https://docs.slack.dev/messaging/formatting-message-text: <!channel> calls everybody, <url|words> hides an address."""
+    """<!channel> calls everybody, <url|words> hides an address (docs.slack.dev, formatting message text)."""
     text = message("<!channel> a & b <https://example.com|click>")
 
     assert "&lt;!channel&gt; a &amp; b &lt;https://example.com|click&gt;" in text

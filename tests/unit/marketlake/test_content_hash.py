@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from table_rows import ALL_TABLES, rows_of
 
@@ -97,11 +97,13 @@ def _plain_hash(rows: list[dict[str, object]]) -> str:
     return hashlib.sha256(whole).hexdigest()
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_it_is_the_hash_that_its_definition_gives(rows: list[dict[str, object]]) -> None:
     assert content_hash(_table(rows)) == _plain_hash(rows)
 
 
+@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 6), max_size=4), ROWS)
 def test_pieces_and_offsets_change_nothing(
     rows: list[dict[str, object]], cuts: list[int], around: list[dict[str, object]]
@@ -117,6 +119,7 @@ def test_pieces_and_offsets_change_nothing(
     assert content_hash(cut.combine_chunks()) == expected
 
 
+@settings(deadline=None)
 @given(ROWS.filter(bool), st.data())
 def test_any_changed_cell_changes_it(rows: list[dict[str, object]], data: st.DataObject) -> None:
     row = data.draw(st.integers(0, len(rows) - 1))

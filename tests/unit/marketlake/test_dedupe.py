@@ -63,6 +63,11 @@ def text(row: Row) -> str:
     return repr(sorted(row.items()))
 
 
+def has_identity(table: Table, row: Row) -> bool:
+    """Only stock trades know a null that is a value: a trade on an exchange has no reporting facility."""
+    return all(row.get(name) is not None for name in table.key if name != "trf_id")
+
+
 def naive(table: Table, rows: list[Row]) -> tuple[list[Row], int, int]:
     """One row after the other, with dictionaries of what came so far."""
     last_of_row: dict[str, int] = {}
@@ -70,14 +75,14 @@ def naive(table: Table, rows: list[Row]) -> tuple[list[Row], int, int]:
     for number, row in enumerate(rows):
         last_of_row[text(row)] = number
         key = tuple(row.get(name) for name in table.key)
-        if None not in key:
+        if has_identity(table, row):
             last_of_key[repr(key)] = number
     stays, duplicates, superseded = [], 0, 0
     for number, row in enumerate(rows):
         key = tuple(row.get(name) for name in table.key)
         if last_of_row[text(row)] != number:
             duplicates += 1
-        elif None not in key and last_of_key[repr(key)] != number:
+        elif has_identity(table, row) and last_of_key[repr(key)] != number:
             superseded += 1
         else:
             stays.append(row)
@@ -150,3 +155,14 @@ def test_a_busy_session_takes_less_than_a_second() -> None:
 
     assert (half, 0) == (deduped.duplicates, deduped.superseded)
     assert took < 2
+
+
+def test_a_trade_on_an_exchange_that_is_sent_again_is_a_revision() -> None:
+    """Its key has no trf_id, and is a key all the same."""
+    table = TABLES["stock_trades"]
+    first = {"ticker": "SPY", "sip_timestamp": TEN, "exchange": 11, "id": "1", "price": 1.0, "size": 1.0}
+
+    deduped = last_revision(table, as_rows(table, [first, first | {"price": 2.0}]))
+
+    assert [2.0] == deduped.rows["price"].to_pylist()
+    assert (0, 1) == (deduped.duplicates, deduped.superseded)

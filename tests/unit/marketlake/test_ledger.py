@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketlake.ledger import (
@@ -67,6 +67,7 @@ RECORD = Record(
 )
 
 
+@settings(deadline=None)
 @given(RECORDS, st.none() | RECORDS)
 def test_what_is_written_is_read_back(record: Record, old: Record | None) -> None:
     data = encode_entry(Entry(record, old))
@@ -76,6 +77,7 @@ def test_what_is_written_is_read_back(record: Record, old: Record | None) -> Non
     assert encode_entry(decode_entry(data)) == data
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)), st.permutations(range(3)))
 def test_the_order_in_which_facts_came_shows_nowhere(places: list[int], few: list[int]) -> None:
     pieces = [replace(RECORD.coverage[0], start_ns=10 * number, end_ns=10 * number + 10) for number in range(6)]
@@ -110,6 +112,7 @@ def test_a_cut_publication_differs_from_a_settled_one_in_the_operational_part_al
     assert settled == cut
 
 
+@settings(deadline=None)
 @given(RECORDS, RECORDS)
 def test_two_records_say_the_same_when_all_but_the_operational_part_is_equal(one: Record, two: Record) -> None:
     later = replace(one, operational=Operational("another", "later"))
@@ -140,6 +143,7 @@ HOURS = st.integers(0, 12)
 PIECE_HOURS = st.tuples(st.sampled_from(["SPY", "QQQ"]), st.sampled_from(["minute", "day"]), HOURS, HOURS)
 
 
+@settings(deadline=None)
 @given(st.lists(PIECE_HOURS, max_size=8), HOURS, HOURS)
 def test_a_range_is_covered_when_each_of_its_instants_is(
     pieces: list[tuple[str, str, int, int]], start: int, end: int

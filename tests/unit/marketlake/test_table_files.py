@@ -5,7 +5,7 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from table_rows import ALL_TABLES, rows_of
 
@@ -31,6 +31,7 @@ def _trades(rows: list[dict[str, object]]) -> pa.Table:
     return pa.Table.from_pylist([base | row for row in rows], schema=TRADES.schema)
 
 
+@settings(deadline=None)
 @given(st.lists(TIED, max_size=8), st.randoms(use_true_random=False))
 def test_whatever_the_receive_order_the_bytes_are_the_same(
     rows: list[dict[str, object]], chance: random.Random
