@@ -85,9 +85,7 @@ def _calendar() -> _Calendar:
 
     xnys = exchange_calendars.get_calendar("XNYS", start=FIRST_DATE.isoformat(), end=LAST_DATE.isoformat())
     dates = tuple(xnys.sessions.date)
-    opens_ns, closes_ns = (
-        times.to_numpy().astype("datetime64[ns]").astype(np.int64) for times in (xnys.opens, xnys.closes)
-    )
+    opens_ns, closes_ns = (times.dt.as_unit("ns").astype("int64").to_numpy() for times in (xnys.opens, xnys.closes))
     return _Calendar(dates, {day: index for index, day in enumerate(dates)}, opens_ns, closes_ns)
 
 
