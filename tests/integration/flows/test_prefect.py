@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import PREFECT, PrefectServer
+from prefect_server import PREFECT, PrefectServer, prefect_server
 from simulation import Simulation, marketlake, simulated
 from slack_api import SlackApiDouble
 
+__all__ = ["prefect_server"]
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 180
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,48 @@ def test_a_failing_run_posts_one_message(
     assert "POLYGON_API_KEY" in text, "the cause says what to do"
     assert "/runs/flow-run/" in text
     assert "a-key-that-nobody-knows" not in text
+    told = [*ask(deployed, "/logs/filter", limit=200), *ask(deployed, "/artifacts/filter", limit=200)]
+    told += ask(deployed, "/flow_runs/filter", limit=200) + ask(deployed, "/task_runs/filter", limit=200)
+    assert "Unknown API Key" in json.dumps(told), "the cause is in the run's log"
+    assert "a-key-that-nobody-knows" not in json.dumps(told)
+
+
+BACKFILL = """
+import datetime
+from flows.backfill import backfill
+day = datetime.date(2025, 8, 29)
+backfill(["stock_bars", "index_bars", "option_contracts", "option_bars"], ["SPY", "I:VIX", "@chosen"], day, day)
+"""
+
+
+def test_a_flow_run_that_is_killed_ends_like_an_undisturbed_one(
+    prefect_server: PrefectServer, vendor: Simulation, tmp_path: Path
+) -> None:
+    lakes = {}
+    for name in ("undisturbed", "killed"):
+        state = {"XDG_STATE_HOME": str(tmp_path / name)}
+        env = {**vendor.environment(tmp_path / name / "lake", **state), **prefect_server.environment}
+        if name == "killed":
+            before = len(vendor.requests())
+            run = subprocess.Popen(
+                [sys.executable, "-c", BACKFILL],
+                env=env,
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            deadline = time.monotonic() + PATIENCE_S
+            while len(vendor.requests()) < before + 40:
+                assert time.monotonic() < deadline
+                assert run.poll() is None
+                time.sleep(0.01)
+            run.kill()
+            run.wait(PATIENCE_S)
+        subprocess.run(
+            [sys.executable, "-c", BACKFILL], env=env, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S
+        )
+        raw = tmp_path / name / "lake" / "raw"
+        lakes[name] = {str(path.relative_to(raw)): path.read_bytes() for path in raw.rglob("*.parquet")}
+
+    assert lakes["undisturbed"]
+    assert lakes["undisturbed"] == lakes["killed"]

@@ -101,4 +101,8 @@ def test_a_replay_gives_what_todays_rules_would_have_given_from_the_start(
     mild_record, strict_record = mild.lake.record(partition, verify=True), strict.lake.record(partition, verify=True)
     assert mild_record is not None
     assert strict_record is not None
-    assert mild_record.says_the_same_as(strict_record)
+    assert mild_record.content_hash == strict_record.content_hash
+    for name in ("rows", "refused", "how", "span", "start_ns", "end_ns"):
+        assert [getattr(item, name) for item in mild_record.coverage] == [
+            getattr(item, name) for item in strict_record.coverage
+        ]

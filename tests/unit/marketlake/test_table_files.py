@@ -44,6 +44,12 @@ def test_whatever_the_receive_order_the_bytes_are_the_same(
     )
 
 
+def test_rows_that_differ_in_the_sign_of_a_zero_alone_have_an_order() -> None:
+    rows = _trades([{"price": 0.0}, {"price": -0.0}])
+
+    assert to_parquet(in_total_order(rows, TRADES.order)) == to_parquet(in_total_order(rows.take([1, 0]), TRADES.order))
+
+
 @pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.name)
 def test_rows_stand_in_the_declared_order_and_none_is_lost(table: Table) -> None:
     rows = rows_of(table, 30)
@@ -77,6 +83,15 @@ def test_a_file_says_of_itself_what_readers_need(table: Table) -> None:
     assert all(column.is_stats_set for column in columns)
     for column in columns:
         assert ("RLE_DICTIONARY" in column.encodings) == (column.physical_type == "BYTE_ARRAY")
+
+
+def test_how_many_long_rows_are_chunked_shows_in_no_byte() -> None:
+    """Pages end where so many bytes are full, and a chunk that ends earlier must not end a page."""
+    texts = pa.array([f"{number:06} " * 150 for number in range(6_000)])
+    rows = pa.table({"raw": texts})
+    chunks = [rows.slice(start, 997) for start in range(0, rows.num_rows, 997)]
+
+    assert to_parquet(pa.concat_tables(chunks)) == to_parquet(rows)
 
 
 def test_a_row_group_holds_a_million_rows_at_most() -> None:
