@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before Prefect is imported anywhere: no telemetry, and time enough for its embedded server on a busy machine.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+
+# A shared machine makes single examples slow; pytest's own time limit catches what hangs.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 RECORDED = {"MARKETLAKE_WORLDS", "MARKETLAKE_REFERENCE_DATA"}
 OURS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "SLACK_BOT_TOKEN", "PREFECT_API_URL")
