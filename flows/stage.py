@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from marketlake.errors import UsageError
 
+# As many as are chosen by default.
+MOST_CONTRACTS = 30
 MARKER = ".marketlake-demo"
 # A cold start on a busy two-core machine takes seconds; a minute without a word means that something is wrong.
 SIMULATOR_PATIENCE_S = 60
@@ -50,7 +53,7 @@ def show_demo(world: Path | None, folder: Path) -> None:
         from tasks.desk import configure_logging  # noqa: PLC0415
 
         configure_logging()
-        print_demo(demo(underlying, str(folder)), time.monotonic() - started)
+        print_demo(demo(underlying, _contracts_of(world), str(folder)), time.monotonic() - started)
 
 
 def _underlying_of(world: Path | None) -> str:
@@ -62,6 +65,20 @@ def _underlying_of(world: Path | None) -> str:
         message = f"{world} is no recorded world: {error}"
         raise UsageError(message) from error
     return name
+
+
+def _contracts_of(world: Path | None) -> list[str]:
+    """The contracts of which a recorded world has most rows: those near the opening price may have none."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    counts: Counter[str] = Counter()
+    for name in ("bars.parquet", "quotes.parquet"):
+        if world is not None and (world / name).exists():
+            column = pq.read_table(world / name, columns=["ticker"])["ticker"].cast(pa.string())
+            counts.update({row["values"]: row["counts"] for row in column.value_counts().to_pylist()})
+    options = [ticker for ticker, _ in counts.most_common() if ticker.startswith("O:")]
+    return options[:MOST_CONTRACTS]
 
 
 def _fresh(folder: Path) -> None:
