@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from blocks.saved import QuietBlock, saved
 from marketlake import lake
+from marketlake.logs import protect
 from marketlake.settings import LakeSettings, Settings
 from marketlake.settings_grammar import Address, LakeRoot, Region
 from marketlake.store import S3Options, open_store
@@ -60,6 +61,7 @@ class Lake(QuietBlock):
 
     def open(self) -> lake.Lake:
         """The lake, ready to read and write; nothing is asked of it yet."""
+        protect([key.get_secret_value() for key in (self.access_key, self.secret_key) if key is not None])
         options = S3Options(
             self.endpoint_url, self.region, self.access_key, self.secret_key, self.server_side_encryption
         )

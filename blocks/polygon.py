@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 
 from blocks.saved import QuietBlock, saved
 from marketlake.errors import ConfigurationError
+from marketlake.logs import protect
 from marketlake.settings import Plan, VendorSettings
 from marketlake.settings_grammar import Address, StreamAddress
 
@@ -56,9 +57,11 @@ def polygon_credentials(environ: Mapping[str, str]) -> PolygonCredentials:
     """
     block = saved(PolygonCredentials)
     if block is not None:
+        protect([block.api_key.get_secret_value()])
         return block
     key = environ.get(VARIABLE, "").strip()
     if not key:
         problem = "no key is set: set it, or save a PolygonCredentials block named default"
         raise ConfigurationError("environment", VARIABLE, problem)
+    protect([key])
     return PolygonCredentials(api_key=SecretStr(key))

@@ -16,6 +16,7 @@ from slack_sdk.http_retry.response import HttpResponse
 from slack_sdk.http_retry.state import RetryState
 
 from blocks.saved import QuietBlock, saved
+from marketlake.logs import protect
 from marketlake.redaction import redacted
 from marketlake.settings import Settings
 from marketlake.settings_grammar import Channel, SlackAddress
@@ -56,6 +57,7 @@ class SlackAlerts(QuietBlock):
 
     def get_client(self) -> WebClient:
         """A client of Slack's Web API that waits out passing faults, and gives up within about a minute."""
+        protect([self.token.get_secret_value()])
         return WebClient(
             self.token.get_secret_value(),
             base_url=self.api_url,

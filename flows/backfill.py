@@ -31,16 +31,18 @@ def backfill(
         refresh: Ask again for what the ledger already covers.
     """
     order = take(read_order, tables, tickers, start, end, refresh)
-    report = BackfillReport(order.postponed)
-    with Progress("backfill") as progress:
-        for table in order.request.tables:
-            if table in NEEDS_CONTRACTS:
-                report.raise_failures(of="option_contracts")
-            batches = take(plan_batches, order.request, table)
-            progress.expect(table, len(batches))
-            for outcome in take_each(fetch_batch, batches, order.workers):
-                report = report.plus(outcome)
-                progress.advance(outcome)
-    keep_backfill_report(report)
+    request, report = order.request, BackfillReport(order.postponed)
+    try:
+        with Progress("backfill") as progress:
+            for table in request.tables:
+                if table in NEEDS_CONTRACTS:
+                    request = request.without(report.failed_sessions("option_contracts"))
+                batches = take(plan_batches, request, table)
+                progress.expect(table, len(batches))
+                for outcome in take_each(fetch_batch, batches, order.workers):
+                    report = report.plus(outcome)
+                    progress.advance(outcome)
+    finally:
+        keep_backfill_report(report)
     report.raise_failures()
     return report

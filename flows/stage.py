@@ -94,18 +94,22 @@ def _fresh(folder: Path) -> None:
 def _simulator(world: Path | None, folder: Path) -> Iterator[dict[str, str]]:
     ready = folder / "simulator.json"
     command = [sys.executable, "-m", "simulator", "--world", str(world or "synthetic"), "--ready", str(ready)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own interpreter
+    log = (folder / "simulator.log").open("w+")
+    process = subprocess.Popen(command, stderr=log)  # noqa: S603 - our own interpreter
     try:
         deadline = time.monotonic() + SIMULATOR_PATIENCE_S
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                _, said = process.communicate()
-                message = f"the simulator did not start: {said.strip()}"
+                log.seek(0)
+                message = f"the simulator did not start: {log.read().strip()}"
                 raise UsageError(message)
             time.sleep(0.05)
         address: dict[str, str] = json.loads(ready.read_text())
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
+        try:
+            process.wait(SIMULATOR_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        log.close()

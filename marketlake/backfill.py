@@ -26,14 +26,16 @@ from marketlake.lake import QUARANTINE, Lake
 from marketlake.ledger import Coverage, How, Operational, Record
 from marketlake.plan import Batch, Pick, Request, Sources, Want, batches_of, covered_range
 from marketlake.receiving import Ints, Received, receive, receive_again
-from marketlake.sessions import to_ns
+from marketlake.sessions import settled_at, to_ns
 from marketlake.tables import TABLES, Partition, Period, Span, Table
 from marketlake.tickers import Underlying
 from marketlake.wire import raw_texts
 
 # A row whose New York day is no session of its batch: a print on a holiday, say.
+LISTED_CONTRACTS: Final = 9_000  # of SPY on a day of 2025, for a preview before they are known
 OUTSIDE_SESSIONS: Final = "outside_sessions"
 PASSED: Final = ""
+VENDORS_DELAY: Final = timedelta(minutes=15)  # of every plan that is not real-time
 END_OF_TIME_NS: Final = np.iinfo(np.int64).max
 
 
@@ -62,8 +64,8 @@ def pending_batches(request: Request, table_name: str, desk: Desk) -> Iterator[B
 
 
 def expected_batches(request: Request, table_name: str, desk: Desk) -> Iterator[Batch]:
-    """The same for a preview: contracts that are not in the lake yet are counted as so many chosen ones."""
-    limit = desk.settings.selection.limit
+    """The same for a preview: contracts that are not in the lake yet are counted as so many chosen or listed ones."""
+    limit = LISTED_CONTRACTS if request.pick is Pick.ALL else desk.settings.selection.limit
 
     def contracts_of(underlying: Underlying, session: date) -> list[str]:
         try:
@@ -104,6 +106,7 @@ def run_batch(batch: Batch, desk: Desk) -> Outcome:
 
     Raises:
         VendorError: an answer could not be had whole; nothing of it was published, and the ledger claims nothing.
+        UsageError: the key's data is late, the settings do not say so, and a session is not over for it yet.
         CheckFailed: a rule about the whole answer failed.
         LeaseHeld: another process is writing one of the partitions.
     """
@@ -115,6 +118,8 @@ def run_batch(batch: Batch, desk: Desk) -> Outcome:
     # What goes on is asked anew: an answer of some hours ago does not know what this one is published as knowing.
     newer_than = desk.now() if batch.refresh or goes_on else None
     answers = [receive(table, batch.owner, want, desk.vendor, page_size, newer_than=newer_than) for want in batch.wants]
+    if any(answer.is_delayed for answer in answers):
+        _require_over_when_delayed(batch, desk)
     rows = _Rows.judged(table, batch.title, batch.partitions, answers, desk.check)
     stored = refused = dropped = 0
     for number, partition in enumerate(batch.partitions):
@@ -128,7 +133,7 @@ def run_batch(batch: Batch, desk: Desk) -> Outcome:
         raise AssertionError(message)
     return Outcome(
         title=batch.title,
-        sessions=tuple(item.session for item in batch.partitions) if table.period is Period.SESSION else (),
+        sessions=batch.sessions,
         partitions=len(batch.partitions),
         pages=sum(len(answer.pages) for answer in answers),
         fetched_pages=sum(answer.fetched_pages for answer in answers),
@@ -137,6 +142,19 @@ def run_batch(batch: Batch, desk: Desk) -> Outcome:
         refused=refused,
         dropped=dropped,
     )
+
+
+def _require_over_when_delayed(batch: Batch, desk: Desk) -> None:
+    if not batch.sessions or desk.settings.vendor.delay_minutes:
+        return
+    session = batch.sessions[-1]
+    over = settled_at(session, VENDORS_DELAY)
+    if desk.vendor.server_time() < over:
+        message = (
+            f"the vendor gives this key data of 15 minutes ago, so {session} is whole only from "
+            f"{over:%Y-%m-%d %H:%M} UTC on: set vendor.plan to the key's plan, and run again then"
+        )
+        raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,9 @@ from marketlake.errors import UsageError
 from marketlake.pricing import price_rows
 from marketlake.sessions import Hours
 from marketlake.tables import TABLES, PriceSource, Span
-from marketlake.tickers import AssetClass, Underlying
+from marketlake.tickers import VIX, AssetClass, Underlying
 
 NEWS_WINDOW_NS: Final = 60 * MINUTE_NS
-VIX: Final = "I:VIX"
 SENTIMENTS: Final = {"positive": 1.0, "neutral": 0.0, "negative": -1.0}
 YEAR_NS: Final = rates.DAYS_A_YEAR * 24 * 60 * MINUTE_NS
 CONTRACTS_AT_ONCE: Final = 500  # of 405 minutes: about 150 MB of temporary arrays

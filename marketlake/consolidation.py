@@ -13,16 +13,14 @@ import pyarrow.compute as pc
 
 from marketlake.checks import Check, flag_counts
 from marketlake.consolidate import Inputs, contracts_with_data, market_minutes, option_minutes
-from marketlake.errors import CheckFailed
+from marketlake.errors import CheckFailed, UsageError
 from marketlake.lake import QUARANTINE, Lake
 from marketlake.ledger import Operational
 from marketlake.plan import CURVE_LOOKBACK, covered_range
 from marketlake.sessions import previous_session, require_session
 from marketlake.settings import Settings
 from marketlake.tables import TABLES, Partition, Span
-from marketlake.tickers import AssetClass, Underlying
-
-VIX = "I:VIX"
+from marketlake.tickers import VIX, AssetClass, Underlying
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +154,12 @@ class _Gathered:
         before = previous_session(session)
         bars, quotes, trades = (table(f"option_{kind}", symbol) for kind in ("bars", "quotes", "trades"))
         contracts = table("option_contracts", symbol)
+        if contracts is None and any(rows is not None and rows.num_rows for rows in (bars, quotes, trades)):
+            message = (
+                f"the lake holds options of {symbol} on {session} and not their contracts: "
+                f"run `marketlake discover --underlying {underlying.price_ticker} --session {session}`"
+            )
+            raise UsageError(message)
         years = {session - CURVE_LOOKBACK, session - timedelta(days=1)}
         curves = {day.year: table("treasury_yields", "", day) for day in sorted(years)}
         yields = [rows for rows in curves.values() if rows is not None]

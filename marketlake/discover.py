@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 
 from marketlake.asks import bars_ask
+from marketlake.dedupe import last_revision
 from marketlake.desk import Desk
 from marketlake.errors import UsageError
 from marketlake.lake import QUARANTINE
@@ -49,7 +51,7 @@ class Selection:
 def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> tuple[Decimal, str] | None:
     """The session's opening price and where it came from: the lake's minute bars, else the vendor's.
 
-    Asking the vendor gives the same bars that a backfill would, so the choice does not depend on the order of runs.
+    The vendor's bars go through the same rules as a backfill's, so the choice does not depend on the order of runs.
     """
     kind = "index_bars" if underlying.asset_class is AssetClass.INDICES else "stock_bars"
     partition = Partition.of_session(TABLES[kind], underlying.price_ticker, session)
@@ -62,7 +64,10 @@ def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> tuple
         TABLES[kind], underlying.price_ticker, underlying.price_ticker, Span.MINUTE, session, session,
         desk.settings.sources.page_size,
     )  # fmt: skip
-    return opening_price(pa.concat_tables(parse(ask, page.body).rows for page in desk.vendor.pages(ask)), session)
+    rows = pa.concat_tables([parse(ask, page.body).rows for page in desk.vendor.pages(ask)])
+    passed = np.ones(rows.num_rows, dtype=bool)
+    passed[desk.check(TABLES[kind], rows).rows] = False
+    return opening_price(last_revision(TABLES[kind], rows.filter(pa.array(passed))).rows, session)
 
 
 def with_choice(contracts: pa.Table, underlying: Underlying, session: date, desk: Desk) -> pa.Table:

@@ -13,8 +13,8 @@ from typing import Final, Self
 from marketlake.errors import UsageError
 from marketlake.ledger import Record
 from marketlake.sessions import new_york, news_hours, settled_at, to_ns, whole_day
-from marketlake.tables import Layer, Owner, Partition, Period, Span, Table, table_named
-from marketlake.tickers import AssetClass, Underlying, asset_class_of, underlying_of_option
+from marketlake.tables import TABLES, Layer, Owner, Partition, Period, Span, Table, table_named
+from marketlake.tickers import INDEX_OF_ROOT, VIX, AssetClass, Underlying, asset_class_of, underlying_of_option
 
 # A batch is what one task holds in memory: a month of 30 contracts, or one session of a whole chain.
 CONTRACT_SESSIONS_PER_BATCH: Final = 2_000
@@ -46,6 +46,10 @@ class Request:
     known_ns: int  # the vendor's clock when the request was made, ns since the epoch
     refresh: bool = False  # ask again for what the ledger already covers
 
+    def without(self, sessions: Collection[date]) -> Self:
+        """The same request about fewer sessions."""
+        return replace(self, sessions=tuple(day for day in self.sessions if day not in sessions))
+
     @classmethod
     def parse(
         cls,
@@ -59,9 +63,9 @@ class Request:
     ) -> Self:
         """Sort names into what they mean.
 
-        The underlyings of option tables and news are the given shares; without a share, the given indices; without
-        either, the ``configured`` ones. I:VIX underlies only where it is configured. An option table for which
-        contracts have to be picked brings option_contracts with it.
+        The underlyings of option tables and news are the given shares and indices and those of named contracts; without
+        any, the ``configured`` ones. I:VIX underlies only where it is configured. SPX means I:SPX. An option table for
+        which contracts have to be picked brings option_contracts with it.
 
         Raises:
             UsageError: an unknown table or ticker, or both @chosen and @all.
@@ -71,21 +75,23 @@ class Request:
             table_named(unknown[0])
             message = f"{unknown[0]} is made by consolidate, not fetched: choose from {', '.join(FILL_ORDER)}"
             raise UsageError(message)
-        picks = [Pick(text) for text in tickers if text.startswith("@") and text in set(Pick)]
+        picks = list(dict.fromkeys(Pick(text) for text in tickers if text.startswith("@") and text in set(Pick)))
         if len(picks) > 1:
             message = "give @chosen or @all, not both"
             raise UsageError(message)
         by_class: dict[AssetClass, list[str]] = {kind: [] for kind in AssetClass}
-        for ticker in dict.fromkeys(text for text in tickers if text not in picks):
+        named_tickers = (INDEX_OF_ROOT.get(text, text) for text in tickers if text not in picks)
+        for ticker in dict.fromkeys(named_tickers):
             by_class[asset_class_of(ticker)].append(ticker)
         shares, indices = by_class[AssetClass.STOCKS], by_class[AssetClass.INDICES]
         options = by_class[AssetClass.OPTIONS]
-        levels = [name for name in indices if name != "I:VIX" or name in configured]
+        underlie = {Underlying.parse(text).price_ticker for text in configured}
+        levels = [name for name in indices if name != VIX or name in underlie]
         named = [underlying_of_option(ticker) for ticker in options]
         pick = picks[0] if picks else (Pick.NAMED if options else Pick.CHOSEN)
         # Contracts can only be picked among those that are known.
         needed = {"option_contracts"} if pick is not Pick.NAMED and not NEEDS_CONTRACTS.isdisjoint(tables) else set()
-        candidates = (shares or levels) + named or list(configured)
+        candidates = [*shares, *levels, *named] or list(configured)
         return cls(
             tables=tuple(name for name in FILL_ORDER if name in {*tables, *needed}),
             shares=tuple(shares),
@@ -97,6 +103,22 @@ class Request:
             known_ns=known_ns,
             refresh=refresh,
         )
+
+
+def tables_without_tickers(request: Request) -> list[str]:
+    """The requested tables about which nothing was named, so that nothing would be asked."""
+    named = {AssetClass.STOCKS: request.shares, AssetClass.INDICES: request.indices}
+    return [
+        name
+        for name in request.tables
+        if TABLES[name].owner is Owner.SYMBOL and not _owners(TABLES[name], request, named)
+    ]
+
+
+def _owners(table: Table, request: Request, named: Mapping[AssetClass, Sequence[str]]) -> Sequence[str]:
+    if table.asset_class is not None:
+        return named[table.asset_class]
+    return [*request.shares, *(item.symbol for item in request.underlyings if item.asset_class is AssetClass.STOCKS)]
 
 
 # What a later table needs comes first: the chosen contracts need the opening price, the option tables the contracts.
@@ -136,6 +158,11 @@ class Batch:
     partitions: tuple[Partition, ...]
     wants: tuple[Want, ...]
     refresh: bool = False  # what was captured before does not do
+
+    @property
+    def sessions(self) -> tuple[date, ...]:
+        """The sessions that it is about; none for reference data."""
+        return tuple(item.session for item in self.partitions if item.spec.period is Period.SESSION)
 
     @property
     def title(self) -> str:
@@ -266,7 +293,9 @@ def _yield_batches(table: Table, sessions: Sequence[date], record_of: RecordOf) 
     days = {day - back for day in sessions for back in (timedelta(days=1), CURVE_LOOKBACK)}
     for year in sorted({day.year for day in days}):
         partition = Partition(table.name, "", str(year))
-        needed = to_ns(new_york(max(day for day in days if day.year == year), time(0)))
+        # A curve is published on the evening of its day: only who asked after that day can know it.
+        last = max(day for day in days if day.year == year)
+        needed = to_ns(new_york(last + timedelta(days=1), time(0)))
         record = record_of(partition)
         if record is None or not record.covers("", None, _new_year_ns(year), needed):
             yield Batch(table.name, "", (partition,), (Want("", None, date(year, 1, 1), date(year, 12, 31)),))

@@ -96,6 +96,8 @@ def preview_of(batches: Iterable[tuple[str, list[Batch]]], page_size: int, calls
         # Contracts come a thousand a page; everything else as many as were asked for.
         page = min(page_size, 1_000) if table in {"option_contracts", "news"} else page_size
         calls = sum(max(1, ceil(count / page)) for count in rows)
+        if table == "option_contracts":
+            calls += len(wants)  # those that expire on the day itself are a question of their own
         size = sum(rows) * BYTES_A_ROW.get(table, BYTES_A_BAR)
         lines.append(PreviewLine(table, len(found), calls, sum(rows), size))
     return Preview(tuple(lines), calls_per_minute)

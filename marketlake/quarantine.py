@@ -1,4 +1,4 @@
-"""Looking at the rows that a rule refused, and judging them again."""
+"""Looking at the rows that a rule refused; judging them again is :mod:`marketlake.backfill`'s."""
 
 from collections import Counter
 from dataclasses import dataclass

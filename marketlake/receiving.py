@@ -17,6 +17,7 @@ from marketlake.capture import Captures
 from marketlake.ledger import Coverage, Proof
 from marketlake.plan import Want
 from marketlake.rest import Vendor
+from marketlake.sessions import FIRST_DATE
 from marketlake.store import Store
 from marketlake.tables import Partition, Period, Span, Table
 from marketlake.tickers import Underlying
@@ -40,6 +41,7 @@ class Received:
     unparsed: tuple[tuple[int, Unparsed], ...]
     pages: tuple[Proof, ...]
     fetched_pages: int
+    is_delayed: bool = False  # the vendor said that the key's plan gives data of 15 minutes ago
 
     @property
     def came(self) -> int:
@@ -63,6 +65,7 @@ def receive(
     unparsed: list[tuple[int, Unparsed]] = []
     proof: list[Proof] = []
     fetched = 0
+    is_delayed = False
     for ask in asks_of(table, owner, want, page_size):
         for page in vendor.pages(ask, newer_than=newer_than):
             parsed = parse(ask, page.body)
@@ -72,6 +75,7 @@ def receive(
             unparsed += [(len(proof), row) for row in parsed.unparsed]
             proof.append(Proof(page.path, page.sha256))
             fetched += page.fetched
+            is_delayed |= page.is_delayed
     return Received(
         want=want,
         rows=pa.concat_tables(tables),
@@ -80,6 +84,7 @@ def receive(
         unparsed=tuple(unparsed),
         pages=tuple(proof),
         fetched_pages=fetched,
+        is_delayed=is_delayed,
     )
 
 
@@ -92,7 +97,11 @@ def receive_again(
     that the partition holds in quarantine (``refused``: page and position) because they lie in no session at all.
     """
     table = partition.spec
-    day = partition.session if table.period is Period.SESSION else date(int(partition.period or 1970), 1, 1)
+    day = {
+        Period.SESSION: lambda: partition.session,
+        Period.YEAR: lambda: date(int(partition.period), 1, 1),
+        Period.ALL: lambda: FIRST_DATE,
+    }[table.period]()
     want = Want(covered.ticker, Span(covered.span) if covered.span else None, day, day)
     ask = next(asks_of(table, partition.owner, want, page_size=1))
     captures = Captures(store)

@@ -116,7 +116,7 @@ class Vendor:
     def pages(self, ask: Ask, *, newer_than: datetime | None = None) -> Iterator[Page]:
         """Every page of the answer, in order; when it ends without raising, the answer is complete.
 
-        What was captured before ``newer_than`` is not used again.
+        A complete answer that was captured before ``newer_than`` is not used again.
 
         Raises:
             VendorError: the answer cannot be had whole; what was yielded until then must not be used.
@@ -168,15 +168,19 @@ class Vendor:
         """The pages of an attempt, judged again; None where they are too old to be used."""
         walk = _Walk(attempt, Answer(ask))
         now, final = self._clock(), final_at(ask, self._delay)
-        oldest = max(now - self._reuse, newer_than or datetime.min.replace(tzinfo=UTC))
         is_final = False
+        received_ns = 0
         for path in attempt.pages:
             page = self._captures.read(path)
             if page.slip.number == 1:
-                if page.slip.received_ns < to_ns(oldest):
+                received_ns = page.slip.received_ns
+                if received_ns < to_ns(now - self._reuse):
                     return None
-                is_final = page.slip.received_ns >= to_ns(final)
+                is_final = received_ns >= to_ns(final)
             walk.delayed.append(walk.answer.accept(page.body).is_delayed)
+        # A run that was cut goes on, also one that asked for something newer; an answer that was whole has served.
+        if newer_than is not None and walk.answer.is_complete and received_ns < to_ns(newer_than):
+            return None
         # An answer from before the session was over may be finished while that is still so; then it has served.
         may_serve = is_final or (now < final and not walk.answer.is_complete)
         return walk if may_serve else None

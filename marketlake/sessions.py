@@ -129,14 +129,14 @@ def previous_session(day: date) -> date:
     """The last trading date before a date."""
     _require_known(day)
     dates = _calendar().dates
-    return dates[int(np.searchsorted(np.asarray(dates, dtype="datetime64[D]"), np.datetime64(day))) - 1]
+    return _at(dates, int(np.searchsorted(np.asarray(dates, dtype="datetime64[D]"), np.datetime64(day))) - 1)
 
 
 def next_session(day: date) -> date:
     """The first trading date after a date."""
     _require_known(day)
     dates = _calendar().dates
-    return dates[int(np.searchsorted(np.asarray(dates, dtype="datetime64[D]"), np.datetime64(day), side="right"))]
+    return _at(dates, int(np.searchsorted(np.asarray(dates, dtype="datetime64[D]"), np.datetime64(day), side="right")))
 
 
 def share_hours(session: date) -> Hours:
@@ -221,6 +221,13 @@ def session_dates_of(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _from_ns(instant_ns: np.int64) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(instant_ns) // 1_000)
+
+
+def _at(dates: Sequence[date], place: int) -> date:
+    if not 0 <= place < len(dates):
+        message = f"the calendar ends there: it reaches from {FIRST_DATE} to {LAST_DATE}"
+        raise UsageError(message)
+    return dates[place]
 
 
 def _require_known(day: date) -> None:

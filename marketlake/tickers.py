@@ -34,6 +34,9 @@ INDEX_OF_ROOT = {
 }
 
 
+VIX = "I:VIX"
+
+
 class AssetClass(StrEnum):
     """What kind of thing a ticker names; the vendor sells an entitlement for each."""
 

@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import cache
 
 from prefect.context import FlowRunContext
 
@@ -15,8 +16,8 @@ from blocks.polygon import polygon_credentials
 from expectations import check
 from marketlake.desk import Desk
 from marketlake.lake import Lake
-from marketlake.logs import configure, protect
-from marketlake.rest import Vendor, open_vendor
+from marketlake.logs import configure
+from marketlake.rest import open_vendor
 from marketlake.settings import Settings, load_settings
 from marketlake.settings_text import SECRETS
 
@@ -27,9 +28,14 @@ def now() -> datetime:
 
 
 def run_id() -> str:
-    """The flow run's id, or a new one on the command line."""
+    """The flow run's id; on the command line, one for the process."""
     context = FlowRunContext.get()
-    return str(context.flow_run.id) if context is not None and context.flow_run is not None else str(uuid.uuid4())
+    return str(context.flow_run.id) if context is not None and context.flow_run is not None else _process_run_id()
+
+
+@cache
+def _process_run_id() -> str:
+    return str(uuid.uuid4())
 
 
 def settings() -> Settings:
@@ -47,24 +53,20 @@ def lake() -> Lake:
     return open_lake(settings())
 
 
-def vendor(given: Settings, at: Lake) -> Vendor:
-    """The vendor, asked with the block's or the environment's key."""
+def desk() -> Desk:
+    """Everything that a batch of a backfill works with."""
+    configured = settings()
     credentials = polygon_credentials(os.environ)
-    key = credentials.api_key.get_secret_value()
-    protect([key])
-    return open_vendor(
-        key=key,
-        settings=credentials.vendor_settings(given.vendor),
+    # The plan of a saved block decides as much as its key: how many calls, and from when on a session is over.
+    given = configured.model_copy(update={"vendor": credentials.vendor_settings(configured.vendor)})
+    at = open_lake(given)
+    client = open_vendor(
+        key=credentials.api_key.get_secret_value(),
+        settings=given.vendor,
         retry=given.retry.rest,
         store=at.store,
         clock=now,
         sleep=time.sleep,
         reuse_hours=given.lake.capture_reuse_hours,
     )
-
-
-def desk() -> Desk:
-    """Everything that a batch of a backfill works with."""
-    given = settings()
-    at = open_lake(given)
-    return Desk(vendor=vendor(given, at), lake=at, check=check, settings=given, now=now, run_id=run_id())
+    return Desk(vendor=client, lake=at, check=check, settings=given, now=now, run_id=run_id())

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from marketlake.backfill import expected_batches
 from marketlake.errors import UsageError
-from marketlake.plan import Request
+from marketlake.plan import Request, tables_without_tickers
 from marketlake.preview import Preview, preview_of
 from marketlake.sessions import newest_settled_session, sessions_between, settled_at, to_ns
 from tasks.desk import desk
@@ -22,6 +22,7 @@ class Order:
     request: Request
     postponed: tuple[date, ...]
     workers: int
+    delay: timedelta  # by which the plan's data is late
 
     def only_session(self) -> date:
         """The one session of an order about one.
@@ -31,7 +32,8 @@ class Order:
         """
         if not self.request.sessions:
             session = self.postponed[0]
-            message = f"{session} is not over yet at the vendor: ask from {settled_at(session):%Y-%m-%d %H:%M} UTC on"
+            over = settled_at(session, self.delay)
+            message = f"{session} is not over yet at the vendor: ask from {over:%Y-%m-%d %H:%M} UTC on"
             raise UsageError(message)
         return self.request.sessions[0]
 
@@ -58,7 +60,11 @@ def read_order(
         to_ns(vendor_now),
         refresh=refresh,
     )
-    return Order(request, postponed, sources.workers)
+    empty = tables_without_tickers(request) if tables else []
+    if empty:
+        message = f"nothing is named that {', '.join(empty)} could be about: give a share (SPY) or an index (I:VIX)"
+        raise UsageError(message)
+    return Order(request, postponed, sources.workers, delay)
 
 
 def complete_sessions(

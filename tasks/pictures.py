@@ -23,7 +23,6 @@ class Demonstration:
 
     result: Consolidation
     backfills: tuple[BackfillReport, ...]
-    coverage: tuple[CoverageLine, ...]
     picture: Path
     lake: Path
     sample: pa.Table
@@ -58,7 +57,7 @@ def draw_session(result: Consolidation, backfills: Sequence[BackfillReport], fol
     picture = Path(folder) / "session.html"
     picture.write_text(session_page(result.underlying, result.session, market, options, coverage), encoding="utf-8")
     sample = _sample(options) if result.priced else market.slice(0, 5)
-    return Demonstration(result, tuple(backfills), tuple(coverage), picture, Path(folder) / "lake", sample)
+    return Demonstration(result, tuple(backfills), picture, Path(folder) / "lake", sample)
 
 
 def _sample(options: pa.Table) -> pa.Table:

@@ -26,13 +26,17 @@ class BackfillReport:
             return replace(self, failed=(*self.failed, outcome))
         return replace(self, done=(*self.done, outcome))
 
-    def raise_failures(self, of: str | None = None) -> None:
-        """Do nothing where every batch came through, or every batch ``of`` one table.
+    def failed_sessions(self, table: str) -> set[date]:
+        """The sessions of which a batch of a table failed."""
+        return {session for item in self.failed if item.table == table for session in item.sessions}
+
+    def raise_failures(self) -> None:
+        """Do nothing where every batch came through.
 
         Raises:
             BatchesFailed: some batches did not.
         """
-        if any(of in {None, item.table} for item in self.failed):
+        if self.failed:
             raise BatchesFailed(tuple((item.title, item.error) for item in self.failed), self.totals())
 
     @property

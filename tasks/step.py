@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import as_completed as as_calls_completed
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from prefect import Task
@@ -28,6 +29,7 @@ class Failure:
 
     table: str
     title: str
+    sessions: tuple[date, ...]
     error: MarketlakeError
 
 
@@ -73,7 +75,7 @@ def _outcome[R](result: Callable[[], R], batch: Batch) -> R | Failure:
     except KeyRefused:
         raise
     except MarketlakeError as error:
-        return Failure(batch.table, batch.title, error)
+        return Failure(batch.table, batch.title, batch.sessions, error)
 
 
 def _retrying[**P, R](step: Task[P, R]) -> Task[P, R]:

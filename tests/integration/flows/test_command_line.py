@@ -46,6 +46,7 @@ def test_every_command_has_help() -> None:
         pytest.param(["backfill", "--tickers", "spy"], "no ticker", id="unknown ticker"),
         pytest.param(["backfill", "--start", "2025-08-30", "--end", "2025-08-31"], "no trading session", id="weekend"),
         pytest.param(["backfill", "--start", "2025-08-29", "--end", "2025-08-28"], "before it starts", id="backwards"),
+        pytest.param(["backfill", "--tables", "index_bars", "--tickers", "SPY"], "nothing is named", id="no index"),
         pytest.param(["consolidate", "--session", "2025-08-30"], "no trading session", id="closed day"),
         pytest.param(["quarantine", "show", "stock_bars", "SPY", "2025-08-29"], "quarantine list", id="none refused"),
     ],
@@ -104,6 +105,47 @@ def test_a_session_goes_through_the_commands(vendor: Simulation, tmp_path: Path)
     assert status.returncode == 0, status.stderr
     assert {"stock_bars", "option_minutes"} <= {item["table"] for item in json.loads(status.stdout)["tables"]}
     assert marketlake("status", env=env).stdout.count("2025-08-29") >= 2
+
+
+def test_a_key_whose_data_is_late_cannot_claim_the_last_quarter_of_an_hour(vendor: Simulation, tmp_path: Path) -> None:
+    """At 20:05 New York, a key of 15 minutes ago sees the market of 19:50, whatever plan the settings name."""
+    env = vendor.environment(tmp_path / "lake") | {"POLYGON_API_KEY": vendor.keys["starter"]}
+    bars = ("backfill", "--tables", "stock_bars", "--tickers", "SPY", "--start", "2025-08-29", "--end", "2025-08-29")
+
+    unaware = marketlake(*bars, env=env)
+    aware = marketlake(*bars, "--json", env=env | {"MARKETLAKE__VENDOR__PLAN": "starter"})
+
+    assert unaware.returncode == 2
+    assert "set vendor.plan" in unaware.stderr
+    assert json.loads(aware.stdout)["postponed"] == ["2025-08-29"]
+    assert not list((tmp_path / "lake").glob("ledger/**/record.json"))
+
+
+def test_options_without_their_contracts_are_not_consolidated_away(vendor: Simulation, tmp_path: Path) -> None:
+    env = vendor.environment(tmp_path / "lake")
+    tickers = "SPY,O:SPY250829C00602000"
+    filled = marketlake(
+        "backfill", "--tables", "stock_bars,option_bars", "--tickers", tickers, "--start", "2025-08-29", env=env
+    )
+    made = marketlake("consolidate", "--session", "2025-08-29", env=env)
+
+    assert filled.returncode == 0, filled.stderr
+    assert made.returncode == 2
+    assert "marketlake discover" in made.stderr
+
+
+def test_every_raw_table_can_be_judged_again(vendor: Simulation, tmp_path: Path) -> None:
+    env = vendor.environment(tmp_path / "lake")
+    tables = ["stock_bars", "treasury_yields", "dividends", "splits", "news", "option_contracts"]
+    filled = marketlake("backfill", "--tables", ",".join(tables), "--tickers", "SPY", "--start", "2025-08-29", env=env)
+    assert filled.returncode == 0, filled.stderr
+    raw = tmp_path / "lake" / "raw"
+    before = {path: path.read_bytes() for path in raw.rglob("*.parquet")}
+    for table in tables:
+        done = marketlake("quarantine", "replay", table, "SPY", "2025-08-29", "--json", env=env)
+        assert json.loads(done.stdout)["accepted"] == 0, done.stderr
+
+    assert before == {path: path.read_bytes() for path in raw.rglob("*.parquet")}
 
 
 def test_an_empty_lake_has_nothing_to_consolidate_and_says_so(vendor: Simulation, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ TICKERS = ["SPY", "I:VIX", "@chosen"]
 SESSION = "2025-08-29"
 WORKERS = 4
 PATIENCE_S = 120
-SEEDS = range(20)
+SEEDS, MORE_SEEDS = range(20), range(20, 120)
 
 
 ARGUMENTS = ("backfill", "--tables", ",".join(TABLES), "--tickers", ",".join(TICKERS))
@@ -49,7 +49,7 @@ def undisturbed(
     return _files(folder / "lake" / "raw"), _asked(vendor, before), took
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [*SEEDS, *(pytest.param(seed, marks=pytest.mark.soak) for seed in MORE_SEEDS)])
 @pytest.mark.timeout(300)
 def test_a_killed_backfill_ends_like_an_undisturbed_one(
     seed: int,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from marketlake.errors import UsageError
 from marketlake.ledger import Coverage, How, Operational, Record
-from marketlake.plan import Batch, Pick, Request, Sources, batches_of
+from marketlake.plan import Batch, Pick, Request, Sources, batches_of, tables_without_tickers
 from marketlake.sessions import sessions_between, to_ns
 from marketlake.tables import TABLES, Partition, Span
 from marketlake.tickers import Underlying
@@ -53,6 +53,8 @@ def plan(wanted: Request, table: str, covered: dict[Partition, Record] | None = 
         (["@chosen"], (), (), (), ["SPY"], Pick.CHOSEN),
         (["O:AAPL140606C00490000"], (), (), ("O:AAPL140606C00490000",), ["AAPL"], Pick.NAMED),
         (["SPY", "QQQ"], ("SPY", "QQQ"), (), (), ["SPY", "QQQ"], Pick.CHOSEN),
+        (["SPY", "SPX", "I:VIX"], ("SPY",), ("I:SPX", "I:VIX"), (), ["SPY", "SPX"], Pick.CHOSEN),
+        (["@all", "@all"], (), (), (), ["SPY"], Pick.ALL),
     ],
 )
 def test_tickers_are_sorted_into_what_they_mean(
@@ -194,3 +196,33 @@ def test_news_until_midnight_is_asked_for_once_midnight_has_passed() -> None:
 
     assert [] == batches(NOW_NS)
     assert [(session, session)] == [(want.first, want.last) for item in batches(NOW_NS + 1) for want in item.wants]
+
+
+def test_a_curve_is_known_to_those_who_asked_after_its_day() -> None:
+    """On the morning of the 27th its own curve does not exist yet; the session of the 28th needs it."""
+    year = Partition("treasury_yields", "", "2025")
+    asked = to_ns(datetime(2025, 8, 27, 8, tzinfo=ZoneInfo("America/New_York")))
+    covered = Coverage("", None, new_york_ns(date(2025, 1, 1)), asked, How.BACKFILLED, 1, 0, 0, 0, ())
+    held = {year: Record(year, (covered,), 1, 0, {}, "", "", 0, (), 1, Operational("", ""))}
+
+    def periods(session: date) -> list[str]:
+        wanted = Request.parse(["treasury_yields"], ["SPY"], [session], ["SPY"], NOW_NS)
+        return [batch.partitions[0].period for batch in plan(wanted, "treasury_yields", held)]
+
+    assert [] == periods(date(2025, 8, 27))
+    assert ["2025"] == periods(date(2025, 8, 28))
+
+
+@pytest.mark.parametrize(
+    ("tables", "tickers", "empty"),
+    [
+        (["index_bars", "stock_bars"], ["SPY"], ["index_bars"]),
+        (["stock_bars"], ["I:VIX"], ["stock_bars"]),
+        (["dividends", "stock_bars"], ["SPY"], []),
+        (["dividends"], ["I:SPX"], ["dividends"]),
+    ],
+)
+def test_a_table_about_which_nothing_is_named_is_noticed(
+    tables: list[str], tickers: list[str], empty: list[str]
+) -> None:
+    assert set(empty) == set(tables_without_tickers(request(tables=tables, tickers=tickers)))
