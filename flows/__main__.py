@@ -117,13 +117,14 @@ def consolidate(*, underlying: str | None, session: datetime | None, as_json: bo
 
 
 @cli.command()
+@click.option("--verify", is_flag=True, help="Hash every file, which reads all of the lake")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
-def status(*, as_json: bool) -> None:
+def status(*, verify: bool, as_json: bool) -> None:
     """Say what the lake holds, and what is missing or does not match its record."""
     from marketlake.status import lake_status, render  # noqa: PLC0415
     from tasks.desk import lake  # noqa: PLC0415
 
-    result = lake_status(lake())
+    result = lake_status(lake(), verify=verify)
     _print_json(result.as_json()) if as_json else click.echo(render(result))
 
 

@@ -33,7 +33,7 @@ def backfill(
     order = take(read_order, tables, tickers, start, end, refresh)
     request, report = order.request, BackfillReport(order.postponed)
     try:
-        with Progress("backfill") as progress:
+        with Progress("backfill", len(request.tables)) as progress:
             for table in request.tables:
                 if table in NEEDS_CONTRACTS:
                     request = request.without(report.failed_sessions("option_contracts"))

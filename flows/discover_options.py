@@ -9,6 +9,7 @@ from tasks.alerts import tell_slack
 from tasks.batches import fetch_batch, plan_batches
 from tasks.contracts import choose_contracts
 from tasks.orders import read_order
+from tasks.progress import Progress
 from tasks.reports import BackfillReport, keep_selection
 from tasks.step import take, take_each
 
@@ -29,9 +30,13 @@ def discover_options(underlying: str = "SPY", session: date | None = None) -> Se
     order = take(read_order, ["option_contracts"], [underlying], session, session, refresh=False)
     session = order.only_session()
     report = BackfillReport(order.postponed)
-    for table in order.request.tables:
-        for outcome in take_each(fetch_batch, take(plan_batches, order.request, table), order.workers):
-            report = report.plus(outcome)
+    with Progress("discover", len(order.request.tables)) as progress:
+        for table in order.request.tables:
+            batches = take(plan_batches, order.request, table)
+            progress.expect(table, len(batches))
+            for outcome in take_each(fetch_batch, batches, order.workers):
+                report = report.plus(outcome)
+                progress.advance(outcome)
     report.raise_failures()
     selection = take(choose_contracts, underlying, session)
     keep_selection(selection)

@@ -90,7 +90,10 @@ def print_refused(rows: pa.Table) -> None:
 
 def print_replay(result: Replay) -> None:
     """How many refused rows pass by today's rules."""
-    _console.print(f"{result.partition}: {result.accepted:,} rows stored, {result.still_refused:,} still refused")
+    _console.print(
+        f"{result.partition}: {result.accepted:,} rows stored, {result.still_refused:,} still refused, "
+        f"{result.newly_refused:,} refused anew"
+    )
 
 
 SHOWN = (

@@ -21,7 +21,7 @@ from marketlake.checks import Check, flag_counts
 from marketlake.dedupe import last_revision
 from marketlake.desk import Desk
 from marketlake.discover import with_choice
-from marketlake.errors import CheckFailed, UsageError
+from marketlake.errors import CheckFailed, LeaseHeld, UsageError
 from marketlake.lake import QUARANTINE, Lake
 from marketlake.ledger import Coverage, How, Operational, Record
 from marketlake.plan import Batch, Pick, Request, Sources, Want, batches_of, covered_range
@@ -162,12 +162,18 @@ class Replay:
     """What judging the captured rows of a partition again has changed."""
 
     partition: Partition
-    accepted: int  # rows that were in quarantine and are stored now
+    accepted: int  # rows that were in quarantine and are not any more
     still_refused: int
+    newly_refused: int
 
     def as_json(self) -> dict[str, object]:
         """The same under the names of the command line's --json."""
-        return {"partition": str(self.partition), "accepted": self.accepted, "still_refused": self.still_refused}
+        return {
+            "partition": str(self.partition),
+            "accepted": self.accepted,
+            "still_refused": self.still_refused,
+            "newly_refused": self.newly_refused,
+        }
 
 
 def replay(partition: Partition, desk: Desk) -> Replay:
@@ -175,20 +181,25 @@ def replay(partition: Partition, desk: Desk) -> Replay:
 
     Raises:
         UsageError: the partition is not in the lake.
+        LeaseHeld: another process is writing it, or has written it meanwhile.
     """
-    record, before = desk.lake.record(partition), desk.lake.quarantined(partition)
+    record = desk.lake.record(partition)
     if record is None:
         message = f"{partition} is not in the lake"
         raise UsageError(message)
-    kept = (
-        set() if before is None else set(zip(*(before[name].to_pylist() for name in ("page", "position")), strict=True))
-    )
+    before = _refused_places(desk.lake, partition)
     inside = covered_range(partition, max(item.end_ns for item in record.coverage))
-    answers = [receive_again(partition, item, inside, kept, desk.lake.store) for item in record.coverage]
+    answers = [receive_again(partition, item, inside, before, desk.lake.store) for item in record.coverage]
     rows = _Rows.judged(partition.spec, str(partition), (partition,), answers, desk.check)
-    published = _publish(partition, rows, 0, inside[1], desk)
-    still_refused = sum(item.refused for item in published)
-    return Replay(partition, record.quarantined - still_refused, still_refused)
+    _publish(partition, rows, 0, inside[1], desk, replaces=record)
+    after = _refused_places(desk.lake, partition)
+    return Replay(partition, len(before - after), len(before & after), len(after - before))
+
+
+def _refused_places(lake: Lake, partition: Partition) -> set[tuple[str, int]]:
+    """Page and position of each row of a partition that is in quarantine."""
+    rows = lake.quarantined(partition)
+    return set() if rows is None else set(zip(rows["page"].to_pylist(), rows["position"].to_pylist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -271,8 +282,13 @@ class _Rows:
         return pa.concat_tables([piece.cast(schema) for piece in pieces])
 
 
-def _publish(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, desk: Desk) -> list[Coverage]:
-    """Merge what came for a partition with what the lake holds of other tickers and spans, and publish it."""
+def _publish(
+    partition: Partition, rows: _Rows, number: int, asked_at_ns: int, desk: Desk, *, replaces: Record | None = None
+) -> list[Coverage]:
+    """Merge what came for a partition with what the lake holds of other tickers and spans, and publish it.
+
+    Where it ``replaces`` a record, that record must still be the partition's.
+    """
     table = partition.spec
     fresh = last_revision(table, rows.passed(number))
     coverage = _coverage(partition, rows, number, asked_at_ns, has_drops=bool(fresh.duplicates + fresh.superseded))
@@ -280,6 +296,8 @@ def _publish(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, d
     ttl = timedelta(minutes=desk.settings.lake.lease_minutes)
     with desk.lake.lease(partition, owner=desk.run_id, now=desk.now, ttl=ttl):
         record = desk.lake.record(partition)
+        if replaces is not None and record != replaces:
+            raise LeaseHeld(partition.path, "another process has published it meanwhile; run again")
         kept_rows, kept_refused, kept_coverage = _kept(desk.lake, partition, record, asked)
         merged = pa.concat_tables([kept_rows, fresh.rows])
         if table.name == "option_contracts":

@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from expectations import check
 from marketlake.consolidation import Choice, Consolidation, choose_session, run_session
+from marketlake.logs import Heartbeat
 from marketlake.tickers import Underlying
 from tasks.desk import lake, now, run_id, settings
 
@@ -21,6 +22,9 @@ def newest_session(underlying: str | None, session: date | None) -> Choice:
 @task(name="consolidate session", task_run_name="{underlying} {session}", cache_policy=NO_CACHE)
 def consolidate_session(underlying: str, session: date) -> Consolidation:
     """Read, align, price, check and publish both tables of a session."""
-    return run_session(
-        Underlying.parse(underlying), session, lake(), settings=settings(), check=check, now=now, run_id=run_id()
-    )
+    given = settings()
+    facts = {"underlying": underlying, "session": session}
+    with Heartbeat("consolidate", lambda: facts, every_s=given.logging.heartbeat_seconds):
+        return run_session(
+            Underlying.parse(underlying), session, lake(), settings=given, check=check, now=now, run_id=run_id()
+        )

@@ -17,10 +17,14 @@ from tasks.step import Failure, in_flow_run
 
 
 class Progress:
-    """Counts batches of one run; a context manager."""
+    """Counts batches of one run, table by table; a context manager.
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    How many batches a table needs is known when the tables before it are done, so each table is an equal share.
+    """
+
+    def __init__(self, what: str, tables: int) -> None:
+        self._tables = tables
+        self._tables_done = -1
         self._total = 0
         self._done = 0
         self._rows = 0
@@ -50,10 +54,11 @@ class Progress:
         self._bar.stop()
 
     def expect(self, table: str, batches: int) -> None:
-        """Some more batches are coming, of this table."""
-        self._total += batches
-        self._table = table
-        self._bar.update(self._line, total=self._total, description=table)
+        """The next table, and how many batches it needs."""
+        self._tables_done += 1
+        self._total, self._done, self._table = batches, 0, table
+        self._bar.update(self._line, total=batches, completed=0, description=table)
+        self._show()
 
     def advance(self, outcome: Outcome | Failure) -> None:
         """One batch is over."""
@@ -61,8 +66,12 @@ class Progress:
         if isinstance(outcome, Outcome):
             self._rows += outcome.stored
         self._bar.update(self._line, completed=self._done)
+        self._show()
+
+    def _show(self) -> None:
         if self._artifact is not None:
-            update_progress_artifact(self._artifact, 100.0 * self._done / max(self._total, 1))
+            of_table = self._done / self._total if self._total else 1.0
+            update_progress_artifact(self._artifact, 100.0 * (self._tables_done + of_table) / self._tables)
 
     def _facts(self) -> dict[str, object]:
         return {"table": self._table, "batches": self._done, "of": self._total, "rows": self._rows}

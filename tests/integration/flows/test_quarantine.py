@@ -51,7 +51,12 @@ def test_refused_rows_are_kept_with_rule_and_raw_text(tmp_path: Path) -> None:
     assert json.loads(rows[3]["raw"])["o"] == -1.5
     assert json.loads(rows[5]["raw"])["c"] == "abc"
     assert all(row["rule"] for row in rows.values())
-    assert json.loads(again.stdout) == {"partition": f"stock_bars SPY {SESSION}", "accepted": 0, "still_refused": 3}
+    assert json.loads(again.stdout) == {
+        "partition": f"stock_bars SPY {SESSION}",
+        "accepted": 0,
+        "still_refused": 3,
+        "newly_refused": 0,
+    }
 
 
 def refuse_rows(*positions: int) -> Check:
@@ -95,7 +100,7 @@ def test_a_replay_gives_what_todays_rules_would_have_given_from_the_start(
         changed = replay(partition, desk_at(vendor, "strict", refuse_rows(7)))
 
         assert [1] == [outcome.refused for outcome in outcomes]
-        assert (2, 1) == (changed.accepted, changed.still_refused)
+        assert (2, 1, 0) == (changed.accepted, changed.still_refused, changed.newly_refused)
         assert asked == len(vendor.requests()), "a replay asks the vendor for nothing"
     assert (tmp_path / "mild" / partition.path).read_bytes() == (tmp_path / "strict" / partition.path).read_bytes()
     mild_record, strict_record = mild.lake.record(partition, verify=True), strict.lake.record(partition, verify=True)
