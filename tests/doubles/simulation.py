@@ -17,7 +17,11 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from coverage import Coverage
+
 PATIENCE_S = 60
+# Set for tests that run the same commands many times or on much data: measuring coverage doubles their time.
+UNMEASURED = "TEST_UNMEASURED"
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ def _command_line(arguments: tuple[str, ...], environment: Mapping[str, str], fo
     os.environ.update(environment)
     time.tzset()
     os.chdir(environment.get("TEST_CWD", folder))
+    measuring = Coverage.current()
+    if measuring is not None and UNMEASURED in environment:
+        measuring.stop()
     sys.argv = ["marketlake", *arguments]
     from flows.__main__ import main  # noqa: PLC0415
 
