@@ -39,7 +39,7 @@ demo: .venv/.built
 
 test: .venv/.built
 	rm -f .coverage .coverage.*
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not soak" --cov --cov-report=
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak" --cov --cov-report=
 	$(PYTHON) -m coverage report --fail-under=80
 	$(PYTHON) -m coverage report --include="marketlake/*" --fail-under=90 --format=total
 
@@ -54,6 +54,7 @@ bench: .venv/.built
 
 soak: .venv/.built
 	$(PYTHON) -m pytest -m soak --timeout 7200
+	$(PYTHON) -m pytest tests/unit -n 2 --hypothesis-profile=search --timeout 7200
 
 lock:
 	$$(command -v uv || echo .uv/bin/uv) pip compile pyproject.toml --universal --python-version 3.12 --all-extras \

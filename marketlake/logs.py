@@ -8,6 +8,7 @@ import contextvars
 import json
 import logging
 import math
+import re
 import sys
 import threading
 import time
@@ -222,6 +223,7 @@ class _RecordFactory:
 
 
 _WHOLE_IN_MESSAGE: Final = frozenset({str, int, float, bool, type(None)})
+_CUTS_SHORT: Final = re.compile(r"%[^%a-zA-Z]*[.*]")  # a precision, as in %.8s or %40.9s: it shows a part of an argument
 
 
 def _is_plainly_clean(record: logging.LogRecord, redactor: redaction.Redactor) -> bool:
@@ -230,7 +232,7 @@ def _is_plainly_clean(record: logging.LogRecord, redactor: redaction.Redactor) -
     if type(message) is not str:
         return False
     if args := record.args:
-        if type(args) is not tuple or "%." in message or "*" in message:
+        if type(args) is not tuple or _CUTS_SHORT.search(message):
             return False
         for arg in args:
             if type(arg) not in _WHOLE_IN_MESSAGE:

@@ -11,9 +11,11 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
-# A shared machine makes single examples slow; pytest's own time limit catches what hangs.
-settings.register_profile("shared", deadline=None)
-settings.load_profile("shared")
+# A shared machine makes single examples slow; pytest's own time limit catches what hangs. The examples are the same in
+# every run, so that a change is judged by what it changes; `make soak` searches with new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile("same")
 
 RECORDED = {"MARKETLAKE_WORLDS", "MARKETLAKE_REFERENCE_DATA"}
 OURS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "SLACK_BOT_TOKEN", "PREFECT_API_URL")

@@ -301,6 +301,7 @@ def _shown(value: object) -> str:
     raising=st.booleans(),
 )
 @example(message="%.12s", wrappings=[str], extra=len, level=logging.INFO, raising=False)
+@example(message="%40.9s|", wrappings=[str], extra=len, level=logging.INFO, raising=False)
 @example(message="%.*s", wrappings=[len, str], extra=len, level=logging.INFO, raising=False)
 @example(message="%d", wrappings=[lambda _: math.inf], extra=len, level=logging.INFO, raising=False)
 @example(
