@@ -4,7 +4,7 @@ Laying them on the grid of minutes, beside the underlying and the VIX, is :mod:`
 :mod:`marketlake.pricing`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Self
@@ -136,11 +136,15 @@ class Quotes:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What was traded and quoted in the contracts of a chain during a session's day."""
+    """What was traded and quoted in the contracts of a chain during a session's day.
+
+    ``is_collected`` has one element a contract: whether it is known that there was nothing more.
+    """
 
     bars: ByContract
     quotes: Quotes
     trades: ByContract
+    is_collected: Bools
 
     @classmethod
     def of(
@@ -148,8 +152,10 @@ class Prices:
         option_bars: pa.Table | None,
         option_quotes: pa.Table | None,
         option_trades: pa.Table | None,
+        *,
         chain: Chain,
         session: date,
+        not_collected: Collection[str],
     ) -> Self:
         """The minute bars, quotes, and trades that stood.
 
@@ -164,6 +170,7 @@ class Prices:
             ByContract.of(bars, chain, "start", MINUTE_NS, Edge.INCLUDED),
             Quotes.of(ByContract.of(quotes, chain, "sip_timestamp", 0, Edge.EXCLUDED)),
             ByContract.of(stood, chain, "sip_timestamp", 0, Edge.EXCLUDED),
+            np.asarray([ticker not in not_collected for ticker in chain.rows["ticker"].to_pylist()], dtype=np.bool_),
         )
 
 

@@ -69,7 +69,8 @@ class Inputs:
 
     ``underlying_bars`` are of ``underlying.price_ticker``, extended hours included. ``vix_bars`` are of the session
     and of the one before it. ``contracts`` are those that get a row a minute. ``news`` reaches back an hour before the
-    open. Rows of other tickers, spans and days may be among them and are passed over.
+    open. Rows of other tickers, spans and days may be among them and are passed over. ``not_collected`` are contracts
+    of which the rows given are not known to be all.
     """
 
     underlying: Underlying
@@ -82,6 +83,7 @@ class Inputs:
     news: pa.Table | None = None
     yields: pa.Table | None = None
     dividends: pa.Table | None = None
+    not_collected: frozenset[str] = frozenset()
 
 
 def contracts_with_data(contracts: pa.Table, *tables: pa.Table | None) -> pa.Table:
@@ -149,7 +151,8 @@ def option_minutes(inputs: Inputs, session: date, limits: Limits) -> pa.Table:
         UsageError: the underlying has no minute bar in the session, or a ticker is no option symbol.
     """
     chain = Chain.of(inputs.contracts, inputs.yields, inputs.dividends, session)
-    prices = Prices.of(inputs.option_bars, inputs.option_quotes, inputs.option_trades, chain, session)
+    tables = inputs.option_bars, inputs.option_quotes, inputs.option_trades
+    prices = Prices.of(*tables, chain=chain, session=session, not_collected=inputs.not_collected)
     underlying_bars = _underlying_bars(inputs, session)
     pieces = []
     for hours, numbers in chain.by_hours().items():
@@ -213,6 +216,7 @@ def _contract_minutes(chain: Chain, contracts: Ints, market: _Market, prices: Pr
         dividends_present_value=np.nan_to_num(by_contract(chain.dividends_present_value)),
         is_call=np.repeat(chain.is_call[contracts], starts.size),
         is_stale=chosen.is_stale.ravel(),
+        is_collected=np.repeat(prices.is_collected[contracts], starts.size),
     )
 
     of_this_minute = bar.where(bar.age_s == 0)

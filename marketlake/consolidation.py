@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,8 @@ from marketlake.sessions import previous_session, require_session
 from marketlake.settings import Settings
 from marketlake.tables import TABLES, Partition, Span
 from marketlake.tickers import VIX, AssetClass, Underlying
+
+_PRICE_TABLES: Final = (("option_bars", Span.MINUTE), ("option_quotes", None), ("option_trades", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class _Gathered:
                 f"run `marketlake discover --underlying {underlying.price_ticker} --session {session}`"
             )
             raise UsageError(message)
+        watched = None if contracts is None else _watched(contracts, bars, quotes, trades)
         years = {session - CURVE_LOOKBACK, session - timedelta(days=1)}
         curves = {day.year: table("treasury_yields", "", day) for day in sorted(years)}
         yields = [rows for rows in curves.values() if rows is not None]
@@ -168,13 +172,14 @@ class _Gathered:
             underlying=underlying,
             underlying_bars=table(_bars_of(underlying), underlying.price_ticker),
             vix_bars=both("index_bars", VIX, before),
-            contracts=None if contracts is None else _watched(contracts, bars, quotes, trades),
+            contracts=watched,
             option_bars=bars,
             option_quotes=quotes,
             option_trades=trades,
             news=both("news", symbol, before),
             yields=pa.concat_tables(yields) if yields else None,
             dividends=table("dividends", symbol) if share else None,
+            not_collected=frozenset() if watched is None else _not_collected(lake, symbol, session, watched),
         )
         return cls(inputs, tuple(sorted(read)))
 
@@ -184,6 +189,17 @@ def _watched(contracts: pa.Table, *data: pa.Table | None) -> pa.Table:
     with_data = contracts_with_data(contracts, *data)
     wanted = pa.chunked_array([*with_data["ticker"].chunks, *contracts.filter(contracts["chosen"])["ticker"].chunks])
     return contracts.filter(pc.is_in(contracts["ticker"], value_set=wanted.unique()))
+
+
+def _not_collected(lake: Lake, symbol: str, session: date, contracts: pa.Table) -> frozenset[str]:
+    """The contracts of which no source of prices is covered for all of the session."""
+    missing = set(contracts["ticker"].to_pylist())
+    for name, span in _PRICE_TABLES:
+        partition = Partition.of_session(TABLES[name], symbol, session)
+        if (record := lake.record(partition)) is not None:
+            start_ns, end_ns = covered_range(partition, 0)
+            missing -= {ticker for ticker in missing if record.covers(ticker, span, start_ns, end_ns)}
+    return frozenset(missing)
 
 
 def _bars_of(underlying: Underlying) -> str:

@@ -223,7 +223,7 @@ class _RecordFactory:
 
 
 _WHOLE_IN_MESSAGE: Final = frozenset({str, int, float, bool, type(None)})
-_CUTS_SHORT: Final = re.compile(r"%[^%a-zA-Z]*[.*]")  # a precision, as in %.8s or %40.9s: it shows a part of an argument
+_CUTS_SHORT: Final = re.compile(r"%[^%a-zA-Z]*[.*]")  # a precision (%.8s, %40.9s) shows a part of an argument
 
 
 def _is_plainly_clean(record: logging.LogRecord, redactor: redaction.Redactor) -> bool:

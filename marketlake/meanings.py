@@ -332,6 +332,8 @@ CLOSED_WORDS: Final[Mapping[type[StrEnum], tuple[str, Mapping[str, str]]]] = {
         "`option_minutes.reason`: why a row has no implied volatility. The first that applies, in this order.",
         {
             Reason.EXPIRED: "Less than 30 milliseconds are left to expiry: the contract's time value has ended.",
+            Reason.NOT_COLLECTED: "No price by then, and neither the contract's minute bars nor its quotes nor its "
+            "trades of the session were collected to the end (`marketlake backfill` does).",
             Reason.NO_PRICE: "The day has shown neither a trade, nor a bar, nor a last quote that gives a price by "
             "then, or the price is 0.",
             Reason.STALE_PRICE: "There was a price, and every one is older than `consolidation.max_price_age_s`.",

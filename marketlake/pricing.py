@@ -61,11 +61,13 @@ def price_rows(
     dividends_present_value: Floats,
     is_call: Bools,
     is_stale: Bools,
+    is_collected: Bools,
 ) -> Greeks:
     """Implied volatility and Greeks of each row; arrays of one length in, arrays of that length out. Never raises.
 
     ``years`` of 365 days to expiry, ``rate`` continuously compounded a year, prices in dollars, NaN where unknown.
-    ``is_stale`` tells, where there is no option price, that there was one and it is too old.
+    Where there is no option price, ``is_stale`` tells that there was one and it is too old, and ``is_collected`` that
+    it is known that there was none.
 
     The reason of a row is the first that applies, in the order of :class:`~marketlake.tables.Reason`. A price that is
     not positive and finite is no price; nor is an underlying that is worth no more than its dividends. A rate that
@@ -84,6 +86,7 @@ def price_rows(
         no_price = ~(np.isfinite(option_price) & (option_price > 0))
         for code, applies in (
             (Reason.EXPIRED, ~(years >= SHORTEST_YEARS)),
+            (Reason.NOT_COLLECTED, no_price & ~is_stale & ~is_collected),
             (Reason.NO_PRICE, no_price & ~is_stale),
             (Reason.STALE_PRICE, no_price),
             (Reason.NO_UNDERLYING_PRICE, ~(np.isfinite(spot) & (spot > 0))),

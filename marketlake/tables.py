@@ -65,6 +65,7 @@ class Reason(StrEnum):
     """Why a row of option_minutes has no implied volatility; the first that applies, in this order."""
 
     EXPIRED = "expired"
+    NOT_COLLECTED = "not_collected"
     NO_PRICE = "no_price"
     STALE_PRICE = "stale_price"
     NO_UNDERLYING_PRICE = "no_underlying_price"

@@ -88,13 +88,17 @@ def test_a_session_goes_through_the_commands(vendor: Simulation, tmp_path: Path)
     found = marketlake("discover", "--underlying", "SPY", "--session", "2025-08-29", "--json", env=env)
     selection = json.loads(found.stdout)
     assert selection["opening_price_source"] == "opening_bar"
-    assert len(selection["chosen"]) <= 30
+    assert len(selection["chosen"]) == 24
+
+    early = marketlake("consolidate", "--session", "2025-08-29", "--json", env=env)
+    assert json.loads(early.stdout)["reasons"] == {"expired": 16 * 24, "not_collected": 389 * 24}
 
     options = marketlake("backfill", "--tables", "option_bars", "--tickers", "SPY,@chosen", *day, "--json", env=env)
     assert options.returncode == 0, options.stderr
 
     made = marketlake("consolidate", "--underlying", "SPY", "--session", "2025-08-29", "--json", env=env)
     assert made.returncode == 0, made.stderr
+    assert "not_collected" not in json.loads(made.stdout)["reasons"]
     rows = {item["table"]: item["rows"] for item in json.loads(made.stdout)["published"]}
     assert rows == {"market_minutes": 390, "option_minutes": 405 * len(selection["chosen"])}
 

@@ -75,6 +75,7 @@ class Ticks:
             dividends_present_value=np.zeros(count),
             is_call=self.is_call,
             is_stale=np.zeros(count, dtype=np.bool_),
+            is_collected=np.ones(count, dtype=np.bool_),
         )
 
     def differences(self, greeks: Greeks, group: str) -> list[tuple[float, float]]:

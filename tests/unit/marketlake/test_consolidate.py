@@ -233,6 +233,12 @@ def test_a_price_ages_until_it_is_stale_and_before_the_first_there_is_none() -> 
     assert [None] == list({row["price_source"] for row in rows[8:]})
 
 
+def test_silence_of_a_contract_that_was_not_collected_is_told_from_a_quiet_one() -> None:
+    rows = call_rows(option_bars=table("option_bars", bar(CALL, 2, 3.0)), not_collected=frozenset({CALL}))
+
+    assert [Reason.NOT_COLLECTED] * 2 + [None] * 6 + [Reason.STALE_PRICE] * 217 == [row["reason"] for row in rows]
+
+
 def test_after_the_shares_close_options_go_on_with_the_extended_hours_price() -> None:
     rows = call_rows(option_bars=table("option_bars", *(bar(CALL, minute, 3.0) for minute in range(225))))
 

@@ -37,6 +37,7 @@ def price_one(
     dividends: float = 0.0,
     call: bool = True,
     stale: bool = False,
+    collected: bool = True,
 ) -> Greeks:
     return price_rows(
         option_price=np.array([price]),
@@ -47,6 +48,7 @@ def price_one(
         dividends_present_value=np.array([dividends]),
         is_call=np.array([call]),
         is_stale=np.array([stale]),
+        is_collected=np.array([collected]),
     )
 
 
@@ -116,6 +118,7 @@ def both_rights(market: dict[str, float]) -> tuple[list[float], Greeks]:
         dividends_present_value=np.zeros(2),
         is_call=np.array([True, False]),
         is_stale=np.zeros(2, dtype=np.bool_),
+        is_collected=np.ones(2, dtype=np.bool_),
     )
     return prices, greeks
 
@@ -197,6 +200,10 @@ GOOD: dict[str, float] = {"price": 4.76}
         pytest.param({"price": 0.0}, Reason.NO_PRICE, id="a price of nothing"),
         pytest.param({"price": NAN, "spot": NAN}, Reason.NO_PRICE, id="no price comes before no underlying"),
         pytest.param({"price": NAN, "stale": True, "spot": NAN}, Reason.STALE_PRICE, id="only an old price"),
+        pytest.param({"price": NAN, "collected": False}, Reason.NOT_COLLECTED, id="nobody asked"),
+        pytest.param(
+            {"price": NAN, "collected": False, "stale": True}, Reason.STALE_PRICE, id="an old price, and more not asked"
+        ),
         pytest.param({"spot": NAN, "rate": NAN}, Reason.NO_UNDERLYING_PRICE, id="no underlying"),
         pytest.param({"dividends": 42.0}, Reason.NO_UNDERLYING_PRICE, id="all of it is dividends"),
         pytest.param({"rate": NAN}, Reason.NO_RATE, id="no rate"),
@@ -225,12 +232,12 @@ anything = st.one_of(
 )
 
 
-@given(rows=st.lists(st.tuples(*[anything] * 6, st.booleans(), st.booleans()), max_size=8))
+@given(rows=st.lists(st.tuples(*[anything] * 6, st.booleans(), st.booleans(), st.booleans()), max_size=8))
 def test_never_raises_and_never_leaves_a_number_or_its_absence_unexplained(
-    rows: list[tuple[float, float, float, float, float, float, bool, bool]],
+    rows: list[tuple[float, float, float, float, float, float, bool, bool, bool]],
 ) -> None:
     columns = [np.array([row[column] for row in rows], dtype=np.float64) for column in range(6)]
-    calls, stale = (np.array([row[column] for row in rows], dtype=np.bool_) for column in (6, 7))
+    calls, stale, collected = (np.array([row[column] for row in rows], dtype=np.bool_) for column in (6, 7, 8))
 
     greeks = price_rows(
         option_price=columns[0],
@@ -241,6 +248,7 @@ def test_never_raises_and_never_leaves_a_number_or_its_absence_unexplained(
         dividends_present_value=columns[5],
         is_call=calls,
         is_stale=stale,
+        is_collected=collected,
     )
 
     priced = greeks.reason == PRICED
@@ -280,6 +288,7 @@ def test_prices_at_their_bounds_and_ratios_beyond_any_market_are_priced_or_expla
         dividends_present_value=np.zeros(count),
         is_call=is_call,
         is_stale=np.zeros(count, dtype=np.bool_),
+        is_collected=np.ones(count, dtype=np.bool_),
     )
 
     priced = greeks.reason == PRICED
@@ -302,7 +311,11 @@ def test_a_row_has_the_same_answer_in_any_company() -> None:
         "rate": np.full(50, 0.04),
         "dividends_present_value": np.full(50, 0.3),
     }
-    flags = {"is_call": rng.random(50) < 0.5, "is_stale": np.zeros(50, dtype=np.bool_)}
+    flags = {
+        "is_call": rng.random(50) < 0.5,
+        "is_stale": np.zeros(50, dtype=np.bool_),
+        "is_collected": np.ones(50, dtype=np.bool_),
+    }
     priced = pickle.loads(pickle.dumps(price_rows))
     together = pickle.loads(pickle.dumps(priced(**columns, **flags)))
 
