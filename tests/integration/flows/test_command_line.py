@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from simulation import Simulation, marketlake, simulated
+from simulation import MEASURED, Simulation, marketlake, simulated
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_every_command_has_help() -> None:
 def test_what_cannot_be_done_is_one_line_and_exit_code_two(
     arguments: list[str], says: str, vendor: Simulation, tmp_path: Path
 ) -> None:
-    done = marketlake(*arguments, env=vendor.environment(tmp_path / "lake"))
+    done = marketlake(*arguments, env=vendor.environment(tmp_path / "lake", **{MEASURED: "yes"}))
 
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
@@ -74,7 +74,7 @@ def test_without_a_key_it_says_what_to_set(vendor: Simulation, tmp_path: Path) -
 
 def test_a_session_goes_through_the_commands(vendor: Simulation, tmp_path: Path) -> None:
     """Each command's --json is documented, and each names what the next one needs."""
-    env = vendor.environment(tmp_path / "lake")
+    env = vendor.environment(tmp_path / "lake", **{MEASURED: "yes"})
     day = ["--start", "2025-08-29", "--end", "2025-08-29"]
 
     preview = marketlake("backfill", "--tables", "stock_bars", "--tickers", "SPY", *day, "--preview", "--json", env=env)
@@ -139,7 +139,7 @@ def test_options_without_their_contracts_are_not_consolidated_away(vendor: Simul
 
 
 def test_every_raw_table_can_be_judged_again(vendor: Simulation, tmp_path: Path) -> None:
-    env = vendor.environment(tmp_path / "lake")
+    env = vendor.environment(tmp_path / "lake", **{MEASURED: "yes"})
     tables = ["stock_bars", "treasury_yields", "dividends", "splits", "news", "option_contracts"]
     filled = marketlake("backfill", "--tables", ",".join(tables), "--tickers", "SPY", "--start", "2025-08-29", env=env)
     assert filled.returncode == 0, filled.stderr

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from simulation import unmeasured
 
 pytestmark = pytest.mark.timeout(400)
 
 
 def demo(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "flows", "demo", "--folder", str(folder), *arguments]
-    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=380, check=False)
+    done = subprocess.run(command, env=unmeasured(os.environ), capture_output=True, text=True, timeout=380, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from simulation import UNMEASURED, Simulation, marketlake, simulated
+from simulation import Simulation, marketlake, simulated
 
 from marketlake.capture import body_of
 
@@ -14,7 +14,6 @@ SESSION = "2025-08-29"
 BACKFILL = ("backfill", "--tables", "stock_bars", "--tickers", "SPY", "--start", SESSION, "--end", SESSION)
 # Small pages make chains; short waits make the retry policy end within a test.
 QUICK = {
-    UNMEASURED: "yes",
     "MARKETLAKE__SOURCES__PAGE_SIZE": "200",
     "MARKETLAKE__SOURCES__SPANS__STOCK_BARS": '["minute"]',
     "MARKETLAKE__RETRY__REST__READ_TIMEOUT_S": "1",

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from simulation import UNMEASURED, Simulation, simulated, started
+from simulation import Simulation, simulated, started
 
 TABLES = ["stock_bars", "index_bars", "treasury_yields", "option_contracts", "option_bars"]
 TICKERS = ["SPY", "I:VIX", "@chosen"]
@@ -88,7 +88,7 @@ def test_a_second_run_changes_no_byte(vendor: Simulation, tmp_path: Path) -> Non
 
 
 def _start(vendor: Simulation, folder: Path) -> BaseProcess:
-    env = vendor.environment(folder / "lake", XDG_STATE_HOME=str(folder), **{UNMEASURED: "yes"})
+    env = vendor.environment(folder / "lake", XDG_STATE_HOME=str(folder))
     return started(*ARGUMENTS, env=env, folder=folder)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from simulation import UNMEASURED, marketlake, simulated
+from simulation import marketlake, simulated
 
 from marketlake.tables import TABLES
 
@@ -51,14 +51,14 @@ def test_every_row_of_a_recorded_world_is_stored_or_quarantined(worlds: Path, na
         done = marketlake(
             "backfill", "--tables", ",".join(tables), "--tickers", ",".join([*source.tickers(), "@all"]),
             "--start", sessions[0], "--end", sessions[-1], "--json",
-            env=simulator.environment(lake, **spans, **{UNMEASURED: "yes"}),
+            env=simulator.environment(lake, **spans),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         calls = len(simulator.requests())
         again = marketlake(
             "backfill", "--tables", ",".join(tables), "--tickers", ",".join([*source.tickers(), "@all"]),
             "--start", sessions[0], "--end", sessions[-1], "--json",
-            env=simulator.environment(lake, **spans, **{UNMEASURED: "yes"}),
+            env=simulator.environment(lake, **spans),
         )  # fmt: skip
         assert json.loads(again.stdout)["pages"] == 0
         assert len(simulator.requests()) - calls <= 1, "a second run asks for the vendor's time and nothing else"
