@@ -3,6 +3,7 @@
 Great Expectations runs in one context that lives in memory; which rules a table has stands in the module of that table.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -41,6 +42,9 @@ _RULES: Final[Mapping[str, Callable[[Table], list[Expectation]]]] = {
     "market_minutes": market_minutes.rules,
     "option_minutes": option_minutes.rules,
 }
+# Great Expectations gives this logger a level of its own, and tells there of each temporary folder that it makes.
+logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
+
 _RESULT_FORMAT: Final = {
     "result_format": "COMPLETE",
     "return_unexpected_index_query": False,

@@ -104,7 +104,7 @@ def discover(*, underlying: str, session: datetime | None, as_json: bool) -> Non
 
 
 @cli.command()
-@click.option("--underlying", help="SPY, or an index such as I:SPX (default: the first configured one)")
+@click.option("--underlying", help="SPY, or an index such as I:SPX (default: all configured ones)")
 @click.option("--session", type=DATE, help="Which session (default: the newest complete one in the lake)")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
 def consolidate(*, underlying: str | None, session: datetime | None, as_json: bool) -> None:
@@ -112,8 +112,8 @@ def consolidate(*, underlying: str | None, session: datetime | None, as_json: bo
     from flows.consolidate import consolidate as flow  # noqa: PLC0415
     from flows.printing import print_consolidation  # noqa: PLC0415
 
-    result = flow.fn(underlying, _day(session))
-    _print_json(result.as_json()) if as_json else print_consolidation(result)
+    for result in flow.fn(underlying, _day(session)):
+        _print_json(result.as_json()) if as_json else print_consolidation(result)
 
 
 @cli.command()
@@ -224,10 +224,11 @@ def _guarded(command: Callable[[], object]) -> int:
         command()
     except MarketlakeError as error:
         from flows.exit_codes import exit_code_of  # noqa: PLC0415
+        from marketlake.redaction import redacted  # noqa: PLC0415
 
-        click.echo(f"marketlake: {error}", err=True)
+        click.echo(redacted(f"marketlake: {error}"), err=True)
         for note in getattr(error, "__notes__", ()):
-            click.echo(f"  {note}", err=True)
+            click.echo(redacted(f"  {note}"), err=True)
         return exit_code_of(error)
     return 0
 

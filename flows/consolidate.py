@@ -1,13 +1,14 @@
-"""Turn one session's raw tables into its consolidated set."""
+"""Turn a session's raw tables into its consolidated set."""
 
 from datetime import date
 
 from prefect import flow
 
 from marketlake.consolidation import Consolidation
+from marketlake.errors import MarketlakeError
 from tasks.alerts import tell_slack
-from tasks.consolidation import consolidate_session, newest_session
-from tasks.reports import keep_consolidation
+from tasks.consolidation import choose_sessions, consolidate_choice
+from tasks.reports import keep_consolidation, raise_failures
 from tasks.step import take
 
 
@@ -17,17 +18,21 @@ from tasks.step import take
     on_failure=[tell_slack],
     on_crashed=[tell_slack],
 )
-def consolidate(underlying: str | None = None, session: date | None = None) -> Consolidation:
-    """Align, price, compute, check and publish one session.
+def consolidate(underlying: str | None = None, session: date | None = None) -> list[Consolidation]:
+    """Align, price, compute, check and publish one session, of one underlying or of each.
 
     Args:
-        underlying: SPY, or an index such as I:SPX; the first configured one when left out.
+        underlying: SPY, or an index such as I:SPX; all configured ones when left out.
         session: Which session; the newest complete one in the lake when left out.
     """
-    choice = take(newest_session, underlying, session)
-    if choice.session is None:
-        result = Consolidation(choice.underlying, None, choice.reason)
-    else:
-        result = take(consolidate_session, choice.underlying, choice.session)
-    keep_consolidation(result)
-    return result
+    results, failed = [], []
+    for choice in take(choose_sessions, underlying, session):
+        try:
+            result = take(consolidate_choice, choice)
+        except MarketlakeError as error:
+            failed.append((f"{choice.underlying} {choice.session}", error))
+            continue
+        keep_consolidation(result)
+        results.append(result)
+    raise_failures(failed, done=len(results))
+    return results

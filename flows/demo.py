@@ -31,5 +31,5 @@ def demo(underlying: str, contracts: list[str], folder: str) -> Demonstration:
     # Until the VIX moves, and where it is recorded by day only, the close before the session is what is known of it.
     before = backfill(["index_bars"], ["I:VIX"], previous_session(selection.session))
     options = backfill(list(OPTIONS), [underlying, "@chosen", *contracts], selection.session)
-    result = consolidate(underlying, selection.session)
+    (result,) = consolidate(underlying, selection.session)
     return take(draw_session, result, [history, before, options], folder)

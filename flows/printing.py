@@ -38,7 +38,7 @@ def print_backfill(report: BackfillReport) -> None:
         ]
         _grid("Backfilled", ("batch", "came", "stored", "refused", "dropped", "pages"), rows)
     else:
-        _console.print("Nothing to ask: the ledger covers all that there is.")
+        _console.print("Nothing was asked: the ledger covers all that was meant and is over at the vendor.")
     if report.postponed:
         _console.print(f"Not over yet at the vendor: {', '.join(str(day) for day in report.postponed)}")
 

@@ -5,6 +5,7 @@ batch may be killed at any instant and run again: captured pages are not asked f
 record does not prove its file is done again.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from marketlake.capture import Captures
 from marketlake.checks import Check, flag_counts
-from marketlake.dedupe import last_revision
+from marketlake.dedupe import Deduped, last_revision
 from marketlake.desk import Desk
 from marketlake.discover import with_choice
 from marketlake.errors import CheckFailed, LeaseHeld, UsageError
@@ -27,12 +28,14 @@ from marketlake.ledger import Coverage, How, Operational, Record
 from marketlake.plan import Batch, Pick, Request, Sources, Want, batches_of, covered_range
 from marketlake.receiving import Ints, Received, receive, receive_again
 from marketlake.sessions import settled_at, to_ns
-from marketlake.tables import TABLES, Partition, Period, Span, Table
+from marketlake.tables import TABLES, Layer, Partition, Period, Span, Table
 from marketlake.tickers import Underlying
 from marketlake.wire import raw_texts
 
-# A row whose New York day is no session of its batch: a print on a holiday, say.
+logger = logging.getLogger(__name__)
+
 LISTED_CONTRACTS: Final = 9_000  # of SPY on a day of 2025, for a preview before they are known
+# A row whose New York day is no session of its batch: a print on a holiday, say.
 OUTSIDE_SESSIONS: Final = "outside_sessions"
 PASSED: Final = ""
 VENDORS_DELAY: Final = timedelta(minutes=15)  # of every plan that is not real-time
@@ -98,6 +101,10 @@ def listed_contracts(lake: Lake, underlying: Underlying, session: date, pick: Pi
         raise UsageError(message)
     picked = contracts.filter(contracts["chosen"]) if pick is Pick.CHOSEN else contracts
     tickers: list[str] = picked["ticker"].to_pylist()
+    if not tickers:
+        logger.warning(
+            "no contract of %s is %s on %s", underlying.symbol, "chosen" if contracts.num_rows else "listed", session
+        )
     return sorted(tickers)
 
 
@@ -183,9 +190,12 @@ def replay(partition: Partition, desk: Desk) -> Replay:
         UsageError: the partition is not in the lake.
         LeaseHeld: another process is writing it, or has written it meanwhile.
     """
+    if partition.spec.layer is not Layer.RAW:
+        message = f"{partition} was made by consolidate, and nothing of it is in quarantine"
+        raise UsageError(message)
     record = desk.lake.record(partition)
     if record is None:
-        message = f"{partition} is not in the lake"
+        message = f"{partition} is not in the lake, or not whole: run marketlake backfill for it"
         raise UsageError(message)
     before = _refused_places(desk.lake, partition)
     inside = covered_range(partition, max(item.end_ns for item in record.coverage))
@@ -245,11 +255,13 @@ class _Rows:
     def page(self) -> Ints:
         return np.concatenate([answer.page for answer in self.answers])
 
-    def passed(self, number: int, answer: int | None = None) -> pa.Table:
+    def last_revisions(self, number: int, answer: int | None = None) -> Deduped:
+        """The rows that passed in one partition, of one answer or all, each key once."""
         mask = (self.place == number) & (self.rule == PASSED)
         if answer is not None:
             mask &= self.answer == answer
-        return self.rows.filter(pa.array(mask))
+        page = self.answer[mask] * (1 << 32) + self.page[mask]
+        return last_revision(self.table, self.rows.filter(pa.array(mask)), page)
 
     def counted(self, number: int) -> tuple[Ints, Ints]:
         """Rows that passed and rows that were refused in one partition, an answer."""
@@ -290,7 +302,7 @@ def _publish(
     Where it ``replaces`` a record, that record must still be the partition's.
     """
     table = partition.spec
-    fresh = last_revision(table, rows.passed(number))
+    fresh = rows.last_revisions(number)
     coverage = _coverage(partition, rows, number, asked_at_ns, has_drops=bool(fresh.duplicates + fresh.superseded))
     asked = {(item.ticker, item.span) for item in coverage}
     ttl = timedelta(minutes=desk.settings.lake.lease_minutes)
@@ -320,7 +332,7 @@ def _coverage(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, 
     for index, answer in enumerate(rows.answers):
         if _first_place(answer.want, (partition,)) is None:
             continue
-        own = last_revision(partition.spec, rows.passed(number, index)) if has_drops else None
+        own = rows.last_revisions(number, index) if has_drops else None
         duplicates, superseded = (own.duplicates, own.superseded) if own is not None else (0, 0)
         came = int(passed[index]) + int(refused[index])
         coverage.append(

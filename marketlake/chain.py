@@ -31,6 +31,7 @@ class Chain:
     hours: tuple[Hours, ...]
     strike: Floats
     is_call: Bools
+    is_chosen: Bools
     expiry_ns: Ints
     curve: rates.Curve | None
     dividends_present_value: Floats
@@ -56,6 +57,7 @@ class Chain:
             hours=tuple(sessions.option_hours(ticker.root, session) for ticker in tickers),
             strike=floats(rows["strike"]),
             is_call=np.asarray(pc.equal(rows["right"], Right.CALL.value), dtype=np.bool_),
+            is_chosen=np.asarray(rows["chosen"], dtype=np.bool_),
             expiry_ns=np.asarray([sessions.to_ns(sessions.expiry_instant(one)) for one in tickers], dtype=np.int64),
             curve=curve,
             dividends_present_value=present_value,
@@ -178,13 +180,19 @@ class Prices:
 class ChosenPrice:
     """The price of each contract and minute; NaN, and without a source, where there is none that is young enough.
 
-    ``source`` counts in the order of PriceSource. ``is_stale`` tells where there was a price and it is too old.
+    ``source`` counts in the order of PriceSource. ``was_seen`` tells where there was ever one by then.
     """
 
     price: Floats
     age_s: Floats
     source: Ints
-    is_stale: Bools
+    was_seen: Bools
+
+    @property
+    def is_stale(self) -> Bools:
+        """Where there was a price by then, and it is too old."""
+        stale: Bools = self.was_seen & np.isnan(self.price)
+        return stale
 
     @classmethod
     def of(cls, candidates: Sequence[tuple[PriceSource, AsOf, Floats]], max_age_s: float) -> Self:
@@ -200,7 +208,7 @@ class ChosenPrice:
             age_s = np.where(taken, young.age_s, age_s)
             source = np.where(taken, list(PriceSource).index(name), source)
             ever |= known.found
-        return cls(price, age_s, source, ever & np.isnan(price))
+        return cls(price, age_s, source, ever)
 
     def source_column(self) -> pa.Array:
         """The sources by name, null where there is no price; flat."""

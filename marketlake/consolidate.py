@@ -141,8 +141,8 @@ def option_minutes(inputs: Inputs, session: date, limits: Limits) -> pa.Table:
     ``open`` to ``volume`` are the contract's bar of that very minute. ``bid_price`` to ``ask_size`` are its last
     quote, a missing side null. ``option_price`` is the middle of that quote if it has both sides and is not crossed,
     else the last trade, else the close of the last bar, each only if young enough. Contracts that are neither call nor
-    put get no rows. Where dividends were not fetched, ``dividends_present_value`` is null and the price is taken to
-    hold none.
+    put get no rows, and those that were not chosen have their first row when something happened in them. Where
+    dividends were not fetched, ``dividends_present_value`` is null and the price is taken to hold none.
 
     Sorted by (ticker, minute). Rows are made for some hundreds of contracts at a time, so that the temporary arrays of
     a whole chain never stand in memory together.
@@ -249,7 +249,11 @@ def _contract_minutes(chain: Chain, contracts: Ints, market: _Market, prices: Pr
         "theta_per_day": greeks.theta_per_day,
         "rho_per_point": greeks.rho_per_point,
     }
-    return _assemble("option_minutes", columns | {name: _numbers(values) for name, values in numbers.items()})
+    rows = _assemble("option_minutes", columns | {name: _numbers(values) for name, values in numbers.items()})
+    # That a contract nobody chose is watched at all was decided by what happened in it: before that it has no rows, or
+    # the existence of a row would know the future.
+    happened = bar.found | quote.found | trade.found
+    return rows.filter(pa.array((chain.is_chosen[contracts][:, np.newaxis] | happened).ravel()))
 
 
 def _vix(bars: pa.Table | None, session: date, ends: Ints, limits: Limits) -> tuple[Floats, Floats]:

@@ -17,10 +17,10 @@ from marketlake.consolidate import Inputs, contracts_with_data, market_minutes, 
 from marketlake.errors import CheckFailed, UsageError
 from marketlake.lake import QUARANTINE, Lake
 from marketlake.ledger import Operational
-from marketlake.plan import CURVE_LOOKBACK, covered_range
-from marketlake.sessions import previous_session, require_session
+from marketlake.plan import CURVE_LOOKBACK, covered_range, new_year_ns
+from marketlake.sessions import index_hours, previous_session, require_session, whole_day
 from marketlake.settings import Settings
-from marketlake.tables import TABLES, Partition, Span
+from marketlake.tables import TABLES, Owner, Partition, Span
 from marketlake.tickers import VIX, AssetClass, Underlying
 
 _PRICE_TABLES: Final = (("option_bars", Span.MINUTE), ("option_quotes", None), ("option_trades", None))
@@ -103,6 +103,7 @@ def run_session(
         UsageError: the underlying has no minute bar in the session.
         CheckFailed: a row or a table breaks a rule; that table is not published.
         LeaseHeld: another process is consolidating the session.
+        RecordMismatch: a raw file is not the one that its record proves.
     """
     gathered = _Gathered.of(lake, underlying, session)
     market = market_minutes(gathered.inputs, session, settings.consolidation)
@@ -140,13 +141,19 @@ class _Gathered:
     def of(cls, lake: Lake, underlying: Underlying, session: date) -> "_Gathered":
         read: list[tuple[str, str]] = []
 
-        def table(name: str, owner: str, day: date = session) -> pa.Table | None:
+        def table(name: str, owner: str, day: date = session, *, known_until: int | None = None) -> pa.Table | None:
+            """The rows of a partition; None where it is not in the lake, or was asked too early to say everything."""
             partition = Partition.of_session(TABLES[name], owner, day)
             record = lake.record(partition)
-            rows = lake.read(partition) if record is not None else None
-            if record is None or rows is None:
+            if record is None:
                 return None
-            read.append((partition.path, record.content_hash))
+            if known_until is not None:
+                ticker = owner if partition.spec.owner is not Owner.NONE else ""
+                if not record.covers(ticker, None, covered_range(partition, known_until)[0], known_until):
+                    return None
+            rows = lake.read(partition, verify=True)
+            if rows is not None:
+                read.append((partition.path, record.content_hash))
             return rows
 
         def both(name: str, owner: str, other: date) -> pa.Table | None:
@@ -164,9 +171,13 @@ class _Gathered:
             )
             raise UsageError(message)
         watched = None if contracts is None else _watched(contracts, bars, quotes, trades)
-        years = {session - CURVE_LOOKBACK, session - timedelta(days=1)}
-        curves = {day.year: table("treasury_yields", "", day) for day in sorted(years)}
-        yields = [rows for rows in curves.values() if rows is not None]
+        day_before, midnight_ns = session - timedelta(days=1), whole_day(session).start_ns
+        yields = [
+            table("treasury_yields", "", date(year, 1, 1), known_until=min(midnight_ns, new_year_ns(year + 1)))
+            for year in sorted({(session - CURVE_LOOKBACK).year, day_before.year})
+        ]
+        curves = [rows for rows in yields if rows is not None]
+        last_minute_ns = index_hours(session).end_ns
         share = underlying.asset_class is AssetClass.STOCKS
         inputs = Inputs(
             underlying=underlying,
@@ -176,9 +187,10 @@ class _Gathered:
             option_bars=bars,
             option_quotes=quotes,
             option_trades=trades,
-            news=both("news", symbol, before),
-            yields=pa.concat_tables(yields) if yields else None,
-            dividends=table("dividends", symbol) if share else None,
+            news=table("news", symbol, known_until=last_minute_ns),
+            # A curve that is missing at the end would let an older one stand for it.
+            yields=pa.concat_tables(curves) if len(curves) == len(yields) else None,
+            dividends=table("dividends", symbol, known_until=midnight_ns) if share else None,
             not_collected=frozenset() if watched is None else _not_collected(lake, symbol, session, watched),
         )
         return cls(inputs, tuple(sorted(read)))
@@ -187,7 +199,8 @@ class _Gathered:
 def _watched(contracts: pa.Table, *data: pa.Table | None) -> pa.Table:
     """The chosen contracts, and those of which the lake holds a row."""
     with_data = contracts_with_data(contracts, *data)
-    wanted = pa.chunked_array([*with_data["ticker"].chunks, *contracts.filter(contracts["chosen"])["ticker"].chunks])
+    chosen = contracts.filter(contracts["chosen"])
+    wanted = pa.chunked_array([*with_data["ticker"].chunks, *chosen["ticker"].chunks], pa.string())
     return contracts.filter(pc.is_in(contracts["ticker"], value_set=wanted.unique()))
 
 

@@ -16,6 +16,7 @@ from marketlake.tables import Table
 type Positions = NDArray[np.int64]
 
 _POSITION: Final = "position received"  # no column of a table has a blank in its name
+_REPETITION: Final = "repetition within the page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,13 @@ class Deduped:
     superseded: int  # same key as a row received later, other values
 
 
-def last_revision(table: Table, rows: pa.Table) -> Deduped:
-    """The last revision of each key among ``rows``, which are in receive order.
+def last_revision(table: Table, rows: pa.Table, page: Positions) -> Deduped:
+    """The last revision of each key among ``rows``, which are in receive order; ``page`` numbers the page of each.
 
-    A row with a null in its key has no identity to be revised by, unless the table says that null is a value there: it
-    is only dropped where a whole row repeats it. Null equals null; NaN equals NaN; 0.0 and -0.0 differ, because they
-    would be stored as different bytes.
+    A row with a null in its key has no identity to be revised by, unless the table says that null is a value there.
+    Such rows can be equal and yet not the same: two prints of one millisecond, price and size. Repetitions within a
+    page therefore stay, and only a page that shows once more what another one showed adds nothing. Null equals null;
+    NaN equals NaN; 0.0 and -0.0 differ, because they would be stored as different bytes.
     """
     keyed = np.ones(rows.num_rows, dtype=np.bool_)
     for name in set(table.key) - table.null_in_key:
@@ -43,7 +45,8 @@ def last_revision(table: Table, rows: pa.Table) -> Deduped:
     suspects = np.union1d(by_key.repeated, alike.repeated)
     if suspects.size == 0:
         return Deduped(rows, 0, 0)
-    equal = _Groups.of(rows, tuple(rows.column_names), suspects)
+    numbered = rows.append_column(_REPETITION, pa.array(_repetitions(rows, suspects[~keyed[suspects]], page)))
+    equal = _Groups.of(numbered, tuple(numbered.column_names), suspects)
     stays = np.ones(rows.num_rows, dtype=np.bool_)
     stays[suspects] = False
     stays[equal.last] = True
@@ -53,6 +56,24 @@ def last_revision(table: Table, rows: pa.Table) -> Deduped:
     return Deduped(
         rows.filter(pa.array(stays)), int(suspects.size - equal.last.size), int(np.count_nonzero(superseded))
     )
+
+
+def _repetitions(rows: pa.Table, positions: Positions, page: Positions) -> Positions:
+    """How many equal rows of the same page stand before each of the rows at ``positions``; 0 for all others."""
+    repetition = np.zeros(rows.num_rows, dtype=np.int64)
+    if positions.size:
+        some = rows.take(pa.array(positions))
+        code = page[positions]
+        for name in some.column_names:
+            groupable = _groupable(some[name])
+            whole = groupable.combine_chunks() if isinstance(groupable, pa.ChunkedArray) else groupable
+            indices = whole.dictionary_encode(null_encoding="encode").indices
+            code = _pair(code, indices.to_numpy().astype(np.int64))
+        order = np.argsort(code, kind="stable")
+        first = np.concatenate([[True], code[order][1:] != code[order][:-1]])
+        places = np.arange(order.size)
+        repetition[positions[order]] = places - np.maximum.accumulate(np.where(first, places, 0))
+    return repetition
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> tuple
     rows = pa.concat_tables([parse(ask, page.body).rows for page in desk.vendor.pages(ask)])
     passed = np.ones(rows.num_rows, dtype=bool)
     passed[desk.check(TABLES[kind], rows).rows] = False
-    return opening_price(last_revision(TABLES[kind], rows.filter(pa.array(passed))).rows, session)
+    bars = rows.filter(pa.array(passed))
+    return opening_price(last_revision(TABLES[kind], bars, np.zeros(bars.num_rows, dtype=np.int64)).rows, session)
 
 
 def with_choice(contracts: pa.Table, underlying: Underlying, session: date, desk: Desk) -> pa.Table:

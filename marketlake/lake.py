@@ -81,7 +81,7 @@ class Lake:
         except FileNotFoundError:
             return None
         proven = next((item for item in (entry.record, entry.replaces) if item and item.file_hash == file_hash), None)
-        if proven is None or (verify and self._quarantined_rows(partition) != proven.quarantined):
+        if proven is None or self._quarantined_rows(partition) != proven.quarantined:
             return None
         return proven
 
@@ -126,8 +126,9 @@ class Lake:
         """Make these the partition's rows, and prove it; the caller holds the lease.
 
         Nothing is written where the same bytes stand already, and a record that says the same is kept. A kill at any
-        instant leaves the old rows with the old record, the new with the new, or, where nothing was proven before,
-        rows without a record. Quarantine goes first: a row is rather seen twice than not at all.
+        instant leaves the old rows with the old record, the new with the new, or rows that no record proves, which are
+        done again. While data and quarantine change places, quarantine holds what either holds: a row is rather seen
+        twice than not at all.
 
         Raises:
             LakeError: the rows are not as the table is declared, or the store could not write.
@@ -149,15 +150,19 @@ class Lake:
             inputs=tuple(inputs),
             operational=operational,
         )
+        refused = in_total_order(refused, _QUARANTINE_ORDER)
         old = self.record(partition)
-        self._publish_quarantine(partition, in_total_order(refused, _QUARANTINE_ORDER))
-        if self._bytes_of_size(partition.path, len(data)) != data:
+        data_changes = self._bytes_of_size(partition.path, len(data)) != data
+        if data_changes or not self._holds_quarantine(partition, refused):
             if old is None:
                 # A record that proves nothing now must not happen to fit the new file's size.
                 self.store.delete(partition.ledger_path)
             else:
                 self.store.write(partition.ledger_path, encode_entry(Entry(record, replaces=old)))
-            self.store.write(partition.path, data)
+            if data_changes:
+                self._publish_quarantine(partition, self._with_those_in_quarantine(partition, refused))
+                self.store.write(partition.path, data)
+            self._publish_quarantine(partition, refused)
         if old is not None and old.says_the_same_as(record):
             record = old
         settled = encode(record)
@@ -172,13 +177,13 @@ class Lake:
             asset_class_of(owner)
             first = Partition(table.name, owner, "").keys.split("/")[0]
             folder = f"{folder}/{first}"
-        return _partitions_at(self.store.list(folder), "record.json")
+        return partitions_at(self.store.list(folder), "record.json")
 
     def entries(self, *, verify: bool = False) -> Iterator[tuple[Partition, Record | None]]:
         """Every partition that has a record or a file, table by table, with its record, or None where that fails it."""
         partitions = []
         for table in TABLES.values():
-            published = _partitions_at(self.store.list(table.path), "data.parquet")
+            published = partitions_at(self.store.list(table.path), "data.parquet")
             partitions += sorted({*self.partitions(table), *published})
         with ThreadPoolExecutor(_READERS, thread_name_prefix="ledger") as readers:
             records = readers.map(lambda partition: self.record(partition, verify=verify), partitions)
@@ -220,6 +225,22 @@ class Lake:
         if self._bytes_of_size(path, len(data)) != data:
             self.store.write(path, data)
 
+    def _holds_quarantine(self, partition: Partition, refused: pa.Table) -> bool:
+        if not refused.num_rows:
+            return self.store.size(partition.quarantine_path) is None
+        data = to_parquet(refused)
+        return self._bytes_of_size(partition.quarantine_path, len(data)) == data
+
+    def _with_those_in_quarantine(self, partition: Partition, refused: pa.Table) -> pa.Table:
+        """The refused rows and those of before that are not among them, by page and position."""
+        before = self.quarantined(partition)
+        if before is None:
+            return refused
+        places = set(zip(*(refused[name].to_pylist() for name in _QUARANTINE_ORDER), strict=True))
+        of_before = zip(*(before[name].to_pylist() for name in _QUARANTINE_ORDER), strict=True)
+        gone = before.filter(pa.array([place not in places for place in of_before], pa.bool_()))
+        return in_total_order(pa.concat_tables([refused, gone]), _QUARANTINE_ORDER)
+
     def _quarantined_rows(self, partition: Partition) -> int:
         refused = self.quarantined(partition)
         return 0 if refused is None else int(refused.num_rows)
@@ -234,7 +255,8 @@ class Lake:
         return self._bytes(path) if self.store.size(path) == size else None
 
 
-def _partitions_at(paths: Iterable[str], name: str) -> list[Partition]:
+def partitions_at(paths: Iterable[str], name: str) -> list[Partition]:
+    """The partitions of the files of a name among some paths, sorted; somebody's own files are passed over."""
     found = []
     for path in paths:
         if path.rpartition("/")[2] == name:

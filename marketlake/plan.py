@@ -64,7 +64,8 @@ class Request:
         """Sort names into what they mean.
 
         The underlyings of option tables and news are the given shares and indices and those of named contracts; without
-        any, the ``configured`` ones. I:VIX underlies only where it is configured. SPX means I:SPX. An option table for
+        any, the ``configured`` ones. I:VIX underlies where it is configured, or where only option tables are asked for.
+        SPX means I:SPX. An option table for
         which contracts have to be picked brings option_contracts with it.
 
         Raises:
@@ -86,7 +87,9 @@ class Request:
         shares, indices = by_class[AssetClass.STOCKS], by_class[AssetClass.INDICES]
         options = by_class[AssetClass.OPTIONS]
         underlie = {Underlying.parse(text).price_ticker for text in configured}
-        levels = [name for name in indices if name != VIX or name in underlie]
+        # The VIX stands among the tickers for its own bars, unless options are all that is asked for.
+        only_options = all(TABLES[name].asset_class is AssetClass.OPTIONS for name in tables)
+        levels = [name for name in indices if name != VIX or name in underlie or only_options]
         named = [underlying_of_option(ticker) for ticker in options]
         pick = picks[0] if picks else (Pick.NAMED if options else Pick.CHOSEN)
         # Contracts can only be picked among those that are known.
@@ -195,7 +198,7 @@ def covered_range(partition: Partition, known_ns: int) -> tuple[int, int]:
         return hours.start_ns, hours.end_ns
     if spec.period is Period.YEAR:
         year = int(partition.period)
-        return _new_year_ns(year), min(_new_year_ns(year + 1), known_ns)
+        return new_year_ns(year), min(new_year_ns(year + 1), known_ns)
     return 0, known_ns
 
 
@@ -297,7 +300,7 @@ def _yield_batches(table: Table, sessions: Sequence[date], record_of: RecordOf) 
         last = max(day for day in days if day.year == year)
         needed = to_ns(new_york(last + timedelta(days=1), time(0)))
         record = record_of(partition)
-        if record is None or not record.covers("", None, _new_year_ns(year), needed):
+        if record is None or not record.covers("", None, new_year_ns(year), needed):
             yield Batch(table.name, "", (partition,), (Want("", None, date(year, 1, 1), date(year, 12, 31)),))
 
 
@@ -315,7 +318,8 @@ def _whole_history_batches(table: Table, request: Request, record_of: RecordOf) 
             )
 
 
-def _new_year_ns(year: int) -> int:
+def new_year_ns(year: int) -> int:
+    """The first instant of a year in New York, ns since the epoch."""
     return to_ns(new_york(date(year, 1, 1), time(0)))
 
 

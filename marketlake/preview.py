@@ -11,7 +11,7 @@ from typing import Final
 
 from marketlake.plan import Batch, Want
 from marketlake.sessions import sessions_between
-from marketlake.tables import Span
+from marketlake.tables import TABLES, Period, Span
 
 # Rows a session and ticker. Bars of shares: recorded SPY sessions of 2013 and 2025; of options: recorded SPY contracts
 # near the money of 2025; trades: SPY of 2013. Quotes and option ticks are guesses at liquid contracts.
@@ -58,8 +58,8 @@ class Preview:
 
     @property
     def calls(self) -> int:
-        """All calls."""
-        return sum(line.calls for line in self.lines)
+        """All calls: those of the tables, and one that asks the vendor for the time."""
+        return sum(line.calls for line in self.lines) + 1
 
     @property
     def seconds(self) -> float:
@@ -98,6 +98,8 @@ def preview_of(batches: Iterable[tuple[str, list[Batch]]], page_size: int, calls
         calls = sum(max(1, ceil(count / page)) for count in rows)
         if table == "option_contracts":
             calls += len(wants)  # those that expire on the day itself are a question of their own
+        if TABLES[table].period is not Period.SESSION or table == "news":
+            calls += len(found)  # what goes on is known as far as the vendor's clock, which each batch asks for
         size = sum(rows) * BYTES_A_ROW.get(table, BYTES_A_BAR)
         lines.append(PreviewLine(table, len(found), calls, sum(rows), size))
     return Preview(tuple(lines), calls_per_minute)

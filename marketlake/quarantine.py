@@ -7,7 +7,7 @@ from datetime import date
 import pyarrow as pa
 
 from marketlake.errors import UsageError
-from marketlake.lake import Lake
+from marketlake.lake import Lake, partitions_at
 from marketlake.tables import Partition, table_named
 
 
@@ -38,8 +38,7 @@ def partition_named(table: str, owner: str, session: date) -> Partition:
 def summary(lake: Lake) -> list[QuarantineSummary]:
     """Every partition that has refused rows, by rule."""
     found = []
-    for path in lake.store.list("quarantine"):
-        partition = Partition.from_path(path)
+    for partition in partitions_at(lake.store.list("quarantine"), "data.parquet"):
         rows = lake.quarantined(partition)
         if rows is not None:
             counts = Counter(rows["rule"].to_pylist())

@@ -32,6 +32,8 @@ _PLACES: Final = (
     # Authorization: Bearer …, ('Authorization', 'Basic …'), and a bare Bearer …
     ("authorization", "", re.compile(rf"(?i)(authorization{_IS}(?:(?:bearer|basic|token)\s+)?)({_VALUE})")),
     ("bearer", "", re.compile(r"(?i)(\bbearer\s+)([a-z0-9._~+/=\-]{6,})")),
+    # what AWS's libraries sign, line by line
+    ("x-amz-", "", re.compile(rf"(?i)(x-amz-(?:security-token|credential|signature)\s*[=:]\s*)({_VALUE})")),
     # {"action":"auth","params":"…"}, in either order
     (
         "action",

@@ -32,6 +32,7 @@ from marketlake.errors import (
 )
 
 _LONGEST_QUOTE: Final = 300
+_NAMED_TYPES: Final = frozenset({"text/html", "application/json", "application/xml", "text/xml"})
 _MEANINGS: Final[Mapping[int, type[VendorError]]] = {
     401: KeyRefused,
     403: NotEntitled,
@@ -101,7 +102,8 @@ def _quote(headers: Mapping[str, str], body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = headers.get("Content-Type", "").partition(";")[0]
         if kind != "text/plain":
-            return f"{len(body)} bytes of {kind or 'no stated type'}"
+            # A header is not quoted as it came: it may echo what was sent, and that held the key.
+            return f"{len(body)} bytes of {kind if kind in _NAMED_TYPES else 'another type'}"
         return " ".join(body[:_LONGEST_QUOTE].decode(errors="replace").split())
     said = document.get("message") or document.get("error") or document.get("status")
     return str(said)[:_LONGEST_QUOTE] if said else "no reason given"

@@ -54,10 +54,10 @@ def opening_price(minute_bars: pa.Table, session: date) -> tuple[Decimal, Openin
 
 
 def roots_of(underlying: str) -> frozenset[str]:
-    """The option roots of unadjusted contracts on an underlying's symbol: SPX and SPXW for SPX, SPY for SPY."""
+    """The option roots of unadjusted contracts on an underlying's symbol: SPX and SPXW for SPX, BRKB for BRK.B."""
     index = INDEX_OF_ROOT.get(underlying)
     if index is None:
-        return frozenset({underlying})
+        return frozenset({underlying.replace(".", "")})
     return frozenset(root for root, priced_by in INDEX_OF_ROOT.items() if priced_by == index)
 
 

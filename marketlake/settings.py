@@ -49,9 +49,10 @@ Plan = Literal["free", "starter", "developer", "advanced"]
 SpanName = Literal["second", "minute", "day"]
 
 # What a plan allows, by the vendor's pricing and knowledge-base pages. The paid plans have no fixed limit, but the
-# vendor asks to stay under 100 calls a second. When the free plan's end-of-day data appears is not published.
+# vendor asks to stay under 100 calls a second. When the free plan's end-of-day data appears is not published: eight
+# hours after the post-market is the next morning, also after a half day.
 _CALLS: Final[Mapping[Plan, int]] = {"free": 5, "starter": 6_000, "developer": 6_000, "advanced": 6_000}
-_DELAY: Final[Mapping[Plan, int]] = {"free": 15, "starter": 15, "developer": 15, "advanced": 0}
+_DELAY: Final[Mapping[Plan, int]] = {"free": 480, "starter": 15, "developer": 15, "advanced": 0}
 _WS_URL: Final[Mapping[Plan, str]] = {
     "free": "wss://delayed.polygon.io",
     "starter": "wss://delayed.polygon.io",
@@ -176,7 +177,7 @@ class VendorSettings(Section):
         default_factory=lambda known: _CALLS[_plan_of(known)],
         ge=1,
         le=6_000,
-        description="Most calls a minute, over all processes of this machine; by default what the plan allows.",
+        description="Most calls a minute, over all processes of this user; by default what the plan allows.",
     )
     delay_minutes: Whole = Field(
         default_factory=lambda known: _DELAY[_plan_of(known)],
@@ -235,6 +236,13 @@ class SourceSettings(Section):
         return self
 
 
+def _with_tables_of(plan: Plan, sources: SourceSettings) -> SourceSettings:
+    tables = (*_OF_EVERY_PLAN, *_ADDED_BY_PLAN[plan])
+    return sources.model_copy(
+        update={"tables": tuple(name for name in tables if name != "index_bars" or sources.indices)}
+    )
+
+
 class SlackSettings(Section):
     """Where an operator is told; the token is no setting."""
 
@@ -272,6 +280,12 @@ class TaskRetry(Section):
         (10, 60),
         min_length=1,
         description="Seconds before each of these runs; the last is used again for further ones.",
+    )
+    timeout_minutes: Number = Field(
+        240,
+        gt=0,
+        le=1_440,
+        description="Longest time that one run of a task may take; raise it for whole chains of quotes.",
     )
 
 
@@ -320,10 +334,12 @@ class Settings(BaseSettings):
         vendor = info.data.get("vendor")
         if not isinstance(vendor, VendorSettings) or "tables" in sources.model_fields_set:
             return sources
-        tables = (*_OF_EVERY_PLAN, *_ADDED_BY_PLAN[vendor.plan])
-        return sources.model_copy(
-            update={"tables": tuple(name for name in tables if name != "index_bars" or sources.indices)}
-        )
+        return _with_tables_of(vendor.plan, sources)
+
+    def with_vendor(self, vendor: VendorSettings) -> Self:
+        """The same settings about another account; tables that followed from its plan follow from the new one."""
+        sources = self.sources if self.origin("sources.tables") else _with_tables_of(vendor.plan, self.sources)
+        return self.model_copy(update={"vendor": vendor, "sources": sources})
 
     def origin(self, key: str) -> str | None:
         """The file or variable that gave ``vendor.plan``; None where the default holds."""

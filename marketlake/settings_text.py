@@ -21,6 +21,7 @@ SECRETS: Final = {
     "SLACK_BOT_TOKEN": "the Slack app's token",
     "AWS_ACCESS_KEY_ID": "the lake's bucket, where no AWS profile or role serves",
     "AWS_SECRET_ACCESS_KEY": "the same",
+    "AWS_SESSION_TOKEN": "the same, of keys that are lent for some hours",
 }
 """Variables that hold secrets, and what each is for; saved blocks serve as well, and win."""
 

@@ -492,10 +492,11 @@ _ALL = (
         Layer.RAW,
         "reference/dividends",
         _DIVIDENDS,
-        ("ticker", "ex_dividend_date", "dividend_type"),
-        ("ex_dividend_date", "dividend_type"),
+        ("ticker", "ex_dividend_date", "dividend_type", "id"),  # two of one type may go ex on one day
+        ("ex_dividend_date", "dividend_type", "id"),
         _BY_SYMBOL,
         Period.ALL,
+        null_in_key=frozenset({"id"}),
     ),
     Table(
         "splits",

@@ -107,7 +107,7 @@ class Underlying:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``SPY``, ``SPX`` or ``I:SPX``; the last two mean the same.
+        """Read ``SPY``, or ``I:SPX``, for which any root of its options (``SPX``, ``SPXW``) may stand.
 
         Raises:
             UsageError: the text is neither a share nor an index.
@@ -118,7 +118,9 @@ class Underlying:
             raise UsageError(message)
         if kind is AssetClass.INDICES:
             return cls(text.removeprefix("I:"), text)
-        return cls(text, INDEX_OF_ROOT.get(text, text))
+        if text in INDEX_OF_ROOT:
+            return cls.parse(INDEX_OF_ROOT[text])
+        return cls(text, text)
 
     @property
     def asset_class(self) -> AssetClass:

@@ -180,7 +180,7 @@ def _unpack(request: str, answer: urllib3.BaseHTTPResponse, packed: bytes) -> by
     if encoding in {"", "identity"} or not packed:
         return packed
     if encoding not in {"gzip", "x-gzip"}:
-        raise BrokenAnswer(request, f"the body came in an encoding that was not asked for: {encoding}")
+        raise BrokenAnswer(request, "the body came in an encoding that was not asked for")
     body = b""
     rest = packed
     while rest:

@@ -11,5 +11,3 @@ protect([os.environ[name] for name in SECRETS if os.environ.get(name)])
 
 # Prefect forwards a logger only from the level that it has; the root's WARNING would drop what a run did.
 logging.getLogger("marketlake").setLevel(logging.INFO)
-# It tells of each temporary folder that it makes.
-logging.getLogger("great_expectations").setLevel(logging.WARNING)

@@ -57,8 +57,9 @@ def desk() -> Desk:
     """Everything that a batch of a backfill works with."""
     configured = settings()
     credentials = polygon_credentials(os.environ)
-    # The plan of a saved block decides as much as its key: how many calls, and from when on a session is over.
-    given = configured.model_copy(update={"vendor": credentials.vendor_settings(configured.vendor)})
+    # The plan of a saved block decides as much as its key: which tables, how many calls, and from when on a
+    # session is over.
+    given = configured.with_vendor(credentials.vendor_settings(configured.vendor))
     at = open_lake(given)
     client = open_vendor(
         key=credentials.api_key.get_secret_value(),

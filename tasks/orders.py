@@ -98,7 +98,8 @@ def preview_order(
 ) -> Preview:
     """What an order would cost; asks the vendor for nothing but the time.
 
-    Contracts that have not been discovered yet are counted as if as many as the settings allow were chosen.
+    Contracts that have not been discovered yet are counted as if as many as the settings allow were chosen,
+    or as many as SPY has were listed.
     """
     at = desk()
     order = read_order.fn(tables, tickers, start, end, refresh)

@@ -1,5 +1,6 @@
 """What a run leaves behind for a person: a value that the command line prints, and an artifact in the UI."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -8,7 +9,8 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from marketlake.backfill import Outcome
 from marketlake.consolidation import Consolidation
 from marketlake.discover import Selection
-from marketlake.errors import BatchesFailed
+from marketlake.errors import BatchesFailed, MarketlakeError
+from marketlake.redaction import redacted
 from tasks.step import Failure, in_flow_run
 
 
@@ -37,7 +39,9 @@ class BackfillReport:
             BatchesFailed: some batches did not.
         """
         if self.failed:
-            raise BatchesFailed(tuple((item.title, item.error) for item in self.failed), self.totals())
+            # In the order of their titles: the first decides the exit code, and which ended first is chance.
+            failures = sorted(((item.title, item.error) for item in self.failed), key=lambda item: item[0])
+            raise BatchesFailed(tuple(failures), self.totals())
 
     @property
     def newest_session(self) -> date | None:
@@ -61,6 +65,18 @@ class BackfillReport:
             **{name: sum(getattr(outcome, name) for outcome in self.done) for name in counts},
             "failed": len(self.failed),
         }
+
+
+def raise_failures(failed: Sequence[tuple[str, MarketlakeError]], *, done: int) -> None:
+    """Do nothing where nothing failed.
+
+    Raises:
+        MarketlakeError: what failed, itself where nothing else was to be done, else a BatchesFailed.
+    """
+    if len(failed) == 1 and not done:
+        raise failed[0][1]
+    if failed:
+        raise BatchesFailed(tuple(failed), {"batches": done, "failed": len(failed)})
 
 
 def keep_selection(selection: Selection) -> None:
@@ -95,5 +111,5 @@ def keep_backfill_report(report: BackfillReport) -> None:
          "pages": item.pages, "asked now": item.fetched_pages}
         for item in report.done
     ]  # fmt: skip
-    rows += [{"batch": item.title, "failed": str(item.error)} for item in report.failed]
+    rows += [{"batch": item.title, "failed": redacted(str(item.error))} for item in report.failed]
     create_table_artifact(rows or [{"batch": "nothing to do"}], key="backfill", description="What each batch brought.")

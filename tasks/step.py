@@ -81,7 +81,10 @@ def _outcome[R](result: Callable[[], R], batch: Batch) -> R | Failure:
 def _retrying[**P, R](step: Task[P, R]) -> Task[P, R]:
     retry = settings().retry.task
     return step.with_options(
-        retries=retry.retries, retry_delay_seconds=list(retry.waits_s), retry_condition_fn=_is_worth_retrying
+        retries=retry.retries,
+        retry_delay_seconds=list(retry.waits_s),
+        retry_condition_fn=_is_worth_retrying,
+        timeout_seconds=retry.timeout_minutes * 60,
     )
 
 

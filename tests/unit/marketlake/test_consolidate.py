@@ -68,7 +68,7 @@ def trade(ticker: str, minute: float, price: float, correction: int | None = Non
 
 
 def contract(ticker: str, expiry: date, strike: int, right: str | None) -> dict[str, object]:
-    return {"ticker": ticker, "expiry": expiry, "strike": Decimal(strike), "right": right, "chosen": False}
+    return {"ticker": ticker, "expiry": expiry, "strike": Decimal(strike), "right": right, "chosen": True}
 
 
 CONTRACTS = table(
@@ -231,6 +231,16 @@ def test_a_price_ages_until_it_is_stale_and_before_the_first_there_is_none() -> 
     assert [Reason.NO_PRICE] * 2 + [None] * 6 + [Reason.STALE_PRICE] * 217 == [row["reason"] for row in rows]
     assert [None, None, 0.0, 60.0, 120.0, 180.0, 240.0, 300.0, None] == [row["price_age_s"] for row in rows[:9]]
     assert [None] == list({row["price_source"] for row in rows[8:]})
+
+
+def test_what_nobody_chose_has_its_first_row_when_something_happened_in_it() -> None:
+    """That it is watched at all was decided by then: an earlier row would know of the trade to come."""
+    unchosen = CONTRACTS.set_column(
+        CONTRACTS.schema.get_field_index("chosen"), CONTRACTS.schema.field("chosen"), pa.array([False, False])
+    )
+    rows = call_rows(contracts=unchosen, option_bars=table("option_bars", bar(CALL, 2, 3.0)))
+
+    assert [None] * 6 + [Reason.STALE_PRICE] * 217 == [row["reason"] for row in rows]
 
 
 def test_silence_of_a_contract_that_was_not_collected_is_told_from_a_quiet_one() -> None:

@@ -85,7 +85,7 @@ def test_a_200_is_no_error() -> None:
         pytest.param(JSON, b'{"message":"' + b"x" * 5000 + b'"}', "status 403: " + "x" * 300, id="a long message"),
         pytest.param(TEXT, b"404 page  not\r\nfound", "status 403: 404 page not found", id="plain text"),
         pytest.param(HTML, b"<html>secret</html>", "status 403: 19 bytes of text/html", id="HTML is not quoted"),
-        pytest.param(HTTPHeaderDict(), b"???", "status 403: 3 bytes of no stated type", id="no type"),
+        pytest.param(HTTPHeaderDict(), b"???", "status 403: 3 bytes of another type", id="no type"),
     ],
 )
 def test_what_the_vendor_says_is_quoted(headers: HTTPHeaderDict, body: bytes, said: str) -> None:

@@ -102,7 +102,7 @@ def test_with_a_key_and_nothing_else_the_vendor_is_asked_in_real_time_for_what_a
 @pytest.mark.parametrize(
     ("plan", "calls", "delay", "trades", "quotes"),
     [
-        ("free", 5, 15, False, False),
+        ("free", 5, 480, False, False),
         ("starter", 6_000, 15, False, False),
         ("developer", 6_000, 15, True, False),
         ("advanced", 6_000, 0, True, True),
@@ -124,7 +124,7 @@ def test_what_is_given_wins_over_what_follows_from_the_plan(write: Write) -> Non
     )
     found = load_settings(folder, {})
 
-    assert (9, 15, ("option_quotes",)) == (
+    assert (9, 480, ("option_quotes",)) == (
         found.vendor.calls_per_minute,
         found.vendor.delay_minutes,
         found.sources.tables,
