@@ -328,6 +328,8 @@ def _publish(
 def _coverage(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, *, has_drops: bool) -> list[Coverage]:
     start_ns, end_ns = covered_range(partition, asked_at_ns)
     passed, refused = rows.counted(number)
+    # A share or an index that has not one minute in a whole session was not silent: its history does not reach so far.
+    is_minutes_of_market = partition.table in {"stock_bars", "index_bars"}
     coverage = []
     for index, answer in enumerate(rows.answers):
         if _first_place(answer.want, (partition,)) is None:
@@ -335,13 +337,14 @@ def _coverage(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, 
         own = rows.last_revisions(number, index) if has_drops else None
         duplicates, superseded = (own.duplicates, own.superseded) if own is not None else (0, 0)
         came = int(passed[index]) + int(refused[index])
+        was_silent = not (is_minutes_of_market and answer.want.span is Span.MINUTE)
         coverage.append(
             Coverage(
                 ticker=answer.want.ticker,
                 span=answer.want.span,
                 start_ns=start_ns,
                 end_ns=end_ns,
-                how=How.BACKFILLED if came else How.VERIFIED_EMPTY,
+                how=How.BACKFILLED if came else How.VERIFIED_EMPTY if was_silent else How.UNAVAILABLE,
                 rows=int(passed[index]) - duplicates - superseded,
                 refused=int(refused[index]),
                 duplicates=duplicates,

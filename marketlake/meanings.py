@@ -386,7 +386,8 @@ CLOSED_WORDS: Final[Mapping[type[StrEnum], tuple[str, Mapping[str, str]]]] = {
             How.HEALED: "A gap of the stream, filled over REST. Nothing writes it yet.",
             How.VERIFIED_EMPTY: "Asked over REST, answered completely, and no row came.",
             How.HALTED: "Trading was halted. Nothing writes it yet.",
-            How.UNAVAILABLE: "Asked, and not to be had. Nothing writes it yet.",
+            How.UNAVAILABLE: "Asked, and not to be had: a whole session of a share or an index without one minute "
+            "bar is beyond the vendor's history or the key's plan, not silent. `backfill --refresh` asks again.",
         },
     ),
 }

@@ -134,3 +134,16 @@ class _Source:
 
     def _count(self, sql: str) -> int:
         return int(self.db.sql(sql).fetchall()[0][0])
+
+
+def test_a_session_before_the_vendors_history_is_unavailable_and_not_silent(worlds: Path, tmp_path: Path) -> None:
+    with simulated(worlds / "spy-2013-10", tmp_path) as simulator:
+        done = marketlake(
+            "backfill", "--tables", "stock_bars", "--tickers", "SPY", "--start", "2012-08-29", "--json",
+            env=simulator.environment(tmp_path / "lake"),
+        )  # fmt: skip
+    (record,) = (tmp_path / "lake" / "ledger").rglob("record.json")
+    how = {item["span"]: item["how"] for item in json.loads(record.read_text())["coverage"]}
+
+    assert done.returncode == 0, done.stderr
+    assert how == {"minute": "unavailable", "second": "verified_empty", "day": "verified_empty"}
