@@ -62,11 +62,13 @@ class VendorSide:
         simulation = self._simulation
         address = request.address()
         link = simulation.chains.link(address)
-        answer, account = gate.answer(simulation, request)
+        request_id, number = simulation.next_request_id(), simulation.answered
+        answer, account = gate.answer(simulation, request, request_id)
         if answer.next_url is not None:
             simulation.chains.extend(address, answer.next_url.removeprefix(request.origin))
-        number = simulation.answered
-        exchange = Exchange(request.origin, address, link, lambda other: _undisturbed(simulation, request, other))
+        exchange = Exchange(
+            request.origin, address, link, lambda other: _undisturbed(simulation, request, request_id, other)
+        )
         answer, struck = simulation.faults.apply(answer, exchange, _occasion(simulation, request, link))
         simulation.journal.note(
             LoggedRequest(
@@ -125,11 +127,11 @@ def _request(scope: Scope, headers: Mapping[str, str]) -> Request:
     )
 
 
-def _undisturbed(simulation: Simulation, request: Request, address: str) -> Answer:
-    """The answer to another page of the same client, outside its rate limit and the log."""
+def _undisturbed(simulation: Simulation, request: Request, request_id: str, address: str) -> Answer:
+    """The answer to another page of the same client, outside its rate limit, the count and the log."""
     path, _, query = address.partition("?")
     other = Request("GET", path, query, request.origin, request.authorization, tuple(request.sent_keys()))
-    answer, _ = gate.answer(simulation, other, is_counted=False)
+    answer, _ = gate.answer(simulation, other, request_id, is_counted=False)
     if answer.next_url is not None:
         simulation.chains.extend(other.address(), answer.next_url.removeprefix(request.origin))
     return answer

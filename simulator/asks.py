@@ -3,14 +3,19 @@
 Keys are taken out before a request gets here (``gate``); filters over tables are in ``filters``.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Final
 from urllib.parse import quote
 
 from simulator import cursors
 from simulator.replies import BadParameter
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_FIRST_YEAR, _LAST_YEAR = 2, 9998  # the calendar's first and last days have no neighbours to reckon with
 
 
 class OverLimit(StrEnum):
@@ -70,6 +75,13 @@ class Ask:
             raise BadParameter("limit", text, f"at most {maximum}")
         return min(limit, maximum)
 
+    def served(self) -> int:
+        """How many rows of the list, or of the instant where the page before ended, were served; by cursor only."""
+        served = parse_integer("cursor", self.text("ap") or "0")
+        if served < 0:
+            raise BadParameter("cursor", str(served), "a cursor given by next_url")
+        return served
+
     def next_url(self, cursor: str, path: str | None = None) -> str:
         """The absolute address of the next page; it carries no key."""
         return f"{self.origin}{quote(path or self.path, safe='/:')}?cursor={cursor}"
@@ -86,9 +98,13 @@ class Ask:
 def parse_day(name: str, text: str) -> date:
     """A date written ``YYYY-MM-DD``; anything else is the client's error."""
     try:
-        return date.fromisoformat(text) if len(text) == len("2024-12-20") else _no_day(name, text)
+        # The library reads weeks and dates without dashes as well.
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
     except ValueError:
-        return _no_day(name, text)
+        day = None
+    if day is None or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise BadParameter(name, text, "a date as YYYY-MM-DD")
+    return day
 
 
 def parse_integer(name: str, text: str) -> int:
@@ -97,7 +113,3 @@ def parse_integer(name: str, text: str) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(2**63)) and int(digits) < 2**63):
         raise BadParameter(name, text, "a whole number")
     return int(text)
-
-
-def _no_day(name: str, text: str) -> date:
-    raise BadParameter(name, text, "a date as YYYY-MM-DD")

@@ -4,6 +4,7 @@ Every answer is JSON. A body that cannot be obeyed is refused with 400 and one s
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
 
 import msgspec
 from starlette.requests import Request
@@ -13,27 +14,30 @@ from starlette.routing import Route
 from simulator.asks import OverLimit
 from simulator.clock import parse_instant_ns
 from simulator.faults.script import FaultScriptError, parse_rules
+from simulator.plans import History
 from simulator.simulation import Simulation
 
 Handler = Callable[[Request], Awaitable[object]]
+_CENTURY_S: Final = 100 * 365.25 * 86_400
 
 
 class ClockChange(msgspec.Struct, forbid_unknown_fields=True):
     """Any of: a time to set, seconds to go on, a speed to run at, a pause; done in this order."""
 
     set: str | None = None
-    advance_s: float | None = None
-    speed: float | None = None
+    advance_s: Annotated[float, msgspec.Meta(ge=-_CENTURY_S, le=_CENTURY_S)] | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0)] | None = None
     pause: bool = False
 
 
 class SwitchChange(msgspec.Struct, forbid_unknown_fields=True):
-    """Any of: whether a 429 tells ``Retry-After``, what becomes of a ``limit`` too large, the free plan's limits."""
+    """Any of: whether a 429 tells ``Retry-After``, what becomes of a ``limit`` too large or a day too old, limits."""
 
     retry_after: bool | None = None
     over_limit: OverLimit | None = None
-    calls: int | None = None
-    window_s: float | None = None
+    history: History | None = None
+    calls: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    window_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 def control_routes(simulation: Simulation) -> list[Route]:
@@ -115,6 +119,8 @@ def _change_switches(simulation: Simulation, change: SwitchChange) -> None:
         switches.retry_after = change.retry_after
     if change.over_limit is not None:
         switches.over_limit = change.over_limit
+    if change.history is not None:
+        switches.history = change.history
     if change.calls is not None:
         limiter.calls = change.calls
     if change.window_s is not None:

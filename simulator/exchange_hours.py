@@ -39,6 +39,13 @@ def regular_session(day: date) -> tuple[int, int] | None:
     return int(opens.timestamp()) * NS_PER_S, int(closes.timestamp()) * NS_PER_S
 
 
+def on_or_before(day: date) -> date:
+    """The newest date with a session that is not after a date."""
+    while regular_session(day) is None:
+        day -= timedelta(days=1)
+    return day
+
+
 def market_phase(now_ns: int) -> tuple[str, bool, bool]:
     """The market's word (``open``, ``extended-hours``, ``closed``), and whether it is early or after hours."""
     day = moment(now_ns).date()
@@ -71,15 +78,29 @@ def special_days(after: date, until: date) -> list[SpecialDay]:
     return found
 
 
+def regular_sessions(first: date, last: date) -> list[tuple[date, int, int]]:
+    """Date, opening and closing instant in ns of every regular session between two dates, in one question."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        schedule = _library_calendar(first, last).schedule
+    days = [stamp.date() for stamp in schedule.index]
+    opens, closes = ([int(stamp.timestamp()) * NS_PER_S for stamp in schedule[name]] for name in ("open", "close"))
+    return list(zip(days, opens, closes, strict=True))
+
+
 @lru_cache(maxsize=64)
 def _calendar(year: int) -> "ExchangeCalendar":
+    # Some days more on either side: the calendar refuses questions before its first and after its last session.
+    return _library_calendar(date(year - 1, 12, 15), date(year + 1, 1, 15))
+
+
+def _library_calendar(first: date, last: date) -> "ExchangeCalendar":
     with warnings.catch_warnings():
         # The library uses what the installed pandas deprecates; nothing here can change that.
         warnings.simplefilter("ignore")
         from exchange_calendars import get_calendar  # noqa: PLC0415 - a second of import that most runs never need
 
-        # Some days more on either side: the calendar refuses questions before its first and after its last session.
-        return get_calendar("XNYS", start=f"{year - 1}-12-15", end=f"{year + 1}-01-15")
+        return get_calendar("XNYS", start=first, end=last)
 
 
 @lru_cache(maxsize=64)

@@ -61,9 +61,7 @@ def list_page(
     """The page of a table that a request asks for: filtered, sorted, cut; ``render`` makes the page's rows alone."""
     column, order = _sort(ask, listing)
     limit = ask.limit(listing.default_limit, listing.maximum_limit)
-    served = parse_integer("cursor", ask.query.get("ap") or "0")
-    if served < 0:
-        raise BadParameter("cursor", str(served), "a cursor given by next_url")
+    served = ask.served()
     kept = filter_table(ask, listing.fields, table)
     if column in kept.column_names:
         kept = kept.take(pc.sort_indices(kept, [(column, "ascending" if order == "asc" else "descending")]))

@@ -12,7 +12,7 @@ import msgspec
 
 from simulator import cursors
 from simulator.asks import Ask
-from simulator.faults.answers import Answer
+from simulator.faults.answers import Answer, link_header
 from simulator.plans import Account
 from simulator.replies import NotEntitled, Refusal, TooManyCalls, UnknownKey
 from simulator.routes import Route, find_route
@@ -51,9 +51,10 @@ class Request:
         return f"{self.path}?{query}" if query else self.path
 
 
-def answer(simulation: Simulation, request: Request, *, is_counted: bool = True) -> tuple[Answer, Account | None]:
+def answer(
+    simulation: Simulation, request: Request, request_id: str, *, is_counted: bool = True
+) -> tuple[Answer, Account | None]:
     """The vendor's answer to a request, and whose key it came with; uncounted, it passes by the rate limit."""
-    request_id = simulation.next_request_id()
     account = _account(simulation, request)
     found = find_route(request.path)
     if found is None:
@@ -79,7 +80,7 @@ def answer(simulation: Simulation, request: Request, *, is_counted: bool = True)
     if reply.rows is not None and isinstance(reply.document, dict):
         headers["X-Item-Count"] = str(reply.rows)
     if reply.next_url is not None:
-        headers["Link"] = f'<{reply.next_url}>; rel="next"'
+        headers |= link_header(reply.next_url)
     return Answer(200, headers, reply.body(), reply.rows, reply.next_url), account
 
 

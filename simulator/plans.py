@@ -6,6 +6,7 @@ How a refusal looks on the wire is written in ``replies``; which data an endpoin
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -14,6 +15,7 @@ from simulator.newyork import NS_PER_S
 DELAY_NS: Final = 15 * 60 * NS_PER_S
 FREE_CALLS: Final = 5
 RATE_WINDOW_S: Final = 60.0
+FREE_HISTORY: Final = timedelta(days=730)
 
 FREE_INDICES: Final = frozenset({"I:COMP", "I:DJI", "I:NDX"})
 """The vendor gives "limited tickers" without a plan but publishes no list; the VIX is deliberately not in ours."""
@@ -44,6 +46,14 @@ class Plan(StrEnum):
     STARTER = "starter"
     DEVELOPER = "developer"
     ADVANCED = "advanced"
+
+
+class History(StrEnum):
+    """What the vendor does when asked for more years than a plan has is told both ways, so all are offered."""
+
+    ALL = "all"
+    REFUSE = "refuse"
+    TRUNCATE = "truncate"
 
 
 class Freshness(StrEnum):
@@ -98,6 +108,10 @@ class Account:
         """What this key gets of an asset class; reference data alone where it has no subscription."""
         plan = self.plans.get(asset)
         return _NO_SUBSCRIPTION if plan is None else TERMS[plan, asset]
+
+    def history(self, asset: AssetClass) -> timedelta | None:
+        """How far back this key's market data go; None for all there are."""
+        return FREE_HISTORY if self.plans.get(asset) is Plan.FREE else None
 
     def may_see(self, ticker: str, kind: DataKind) -> bool:
         """Whether this key's plan includes that kind of data for that ticker."""

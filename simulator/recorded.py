@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from simulator.plans import AssetClass, asset_of
 from simulator.world import BAR_SCHEMA, BaseSpan
 
 _FLOATS_OF_TICKS: Final = {"price", "size", "bid_price", "bid_size", "ask_price", "ask_size"}
@@ -104,10 +105,11 @@ class RecordedWorld:
         """The New York dates that the world names, oldest first."""
         return self._sessions
 
-    def tickers(self) -> Sequence[str]:
-        """Shares and indices that have any row, and the underlying."""
-        found = {ticker for series in (self._bars, self._trades, self._quotes) for ticker in series.tickers()}
-        return sorted({ticker for ticker in found if not ticker.startswith("O:")} | {self.underlying})
+    def tickers(self, asset: AssetClass, day: date) -> Sequence[str]:  # noqa: ARG002 - quiet ones do no harm
+        """What has any row on any date, and the underlying."""
+        series = (self._bars, self._trades, self._quotes)
+        found = {ticker for rows in series for ticker in rows.tickers()} | {self.underlying}
+        return sorted(ticker for ticker in found if asset_of(ticker) is asset)
 
     def underlyings(self) -> Sequence[str]:
         """The underlyings of the recorded contracts, as the contracts name them."""
@@ -147,6 +149,10 @@ class RecordedWorld:
         """Recorded articles by published time."""
         return [article for published_ms, article in self._articles if start_ms <= published_ms <= end_ms]
 
+    def news_tickers(self) -> Sequence[str]:
+        """What the recorded articles name."""
+        return self._news_tickers
+
     def treasury_yields(self, first: date, last: date) -> pa.Table:
         """Recorded yields, oldest first."""
         dates = self._rates["date"]
@@ -166,6 +172,11 @@ class RecordedWorld:
         series = (self._bars, self._trades, self._quotes)
         in_rows = {ticker for rows in series for ticker in rows.tickers()}
         return frozenset({self.underlying, *in_rows, *self._contracts["ticker"].to_pylist()})
+
+    @cached_property
+    def _news_tickers(self) -> list[str]:
+        lists = (article.get("tickers") for _, article in self._articles)
+        return sorted({str(ticker) for tickers in lists if isinstance(tickers, list) for ticker in tickers})
 
     @cached_property
     def _bars(self) -> _Series:

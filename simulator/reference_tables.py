@@ -162,6 +162,20 @@ CONDITIONS: Final = (
         for code, name, letter in _OPTION_CONDITIONS
     ),
 )
+FORM_T: Final = 12
+"""Made outside regular hours, where it makes prices like any other; inside them it is a late report and makes none."""
+
+
+_RULES_OF_SHARES: Final = {
+    row.id: row.update_rules.consolidated
+    for row in CONDITIONS
+    if row.asset_class == "stocks" and row.update_rules is not None
+}
+HIGH_LOW_NO: Final = frozenset(code for code, rule in _RULES_OF_SHARES.items() if not rule.updates_high_low) - {FORM_T}
+OPEN_CLOSE_NO: Final = frozenset(code for code, rule in _RULES_OF_SHARES.items() if not rule.updates_open_close) - {
+    FORM_T
+}
+VOLUME_NO: Final = frozenset(code for code, rule in _RULES_OF_SHARES.items() if not rule.updates_volume)
 EXCHANGES: Final = (
     *(
         Exchange(i, "exchange", "stocks", "us", name, mic, owner, letter)

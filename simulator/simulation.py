@@ -9,7 +9,7 @@ from simulator.asks import OverLimit
 from simulator.clock import SimulatedClock
 from simulator.faults.script import FaultScript
 from simulator.journal import Journal, PageChains
-from simulator.plans import Account, RateLimiter
+from simulator.plans import Account, History, RateLimiter
 from simulator.view import View
 from simulator.world import World
 
@@ -19,6 +19,7 @@ class Switches(msgspec.Struct):
 
     retry_after: bool = False
     over_limit: OverLimit = OverLimit.CLAMP
+    history: History = History.ALL
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Simulation:
 
     def view(self, account: Account) -> View:
         """The market as an account sees it now."""
-        return View(self.world, account, self.clock.now_ns())
+        return View(self.world, account, self.clock.now_ns(), beyond_history=self.switches.history)
 
     def next_request_id(self) -> str:
         """Thirty-two hex digits that a second run with the same seed gives again."""

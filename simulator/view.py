@@ -4,13 +4,14 @@ No look-ahead is decided here and nowhere else. A trade, a quote, an article is 
 minute bar once its window has ended; a day bar once post-market trading has ended (20:00 New York). Until then a day
 that the world records is shown as far as its finished minutes tell, and not at all without minutes. Dividends are
 seen from their declaration, splits from their execution, Treasury yields from the day after their date. A delayed plan
-sees market data as they were 15 minutes ago, the free plan as they were at the end of the last finished day.
+sees market data as they were 15 minutes ago, the free plan as they were at the end of the last finished day, and where
+the simulator is set so, no further back than two years.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,27 +19,19 @@ import pyarrow.compute as pc
 
 from simulator import exchange_hours
 from simulator.newyork import DAY_MS, NS_PER_MS, date_of_ms, day_bounds_ms, instant_ns, midnight_ms, moment
-from simulator.plans import DELAY_NS, Account, AssetClass, DataKind, Freshness, asset_of
+from simulator.plans import DELAY_NS, Account, AssetClass, DataKind, Freshness, History, asset_of
 from simulator.reading import read_backward
+from simulator.replies import NotEntitled
 from simulator.windows import aggregate
-from simulator.world import BaseSpan, World
+from simulator.world import BAR_SCHEMA, BaseSpan, World
 
 POST_MARKET_END: Final = time(20)
 _SPAN_MS: Final = {BaseSpan.SECOND: 1000, BaseSpan.MINUTE: 60_000}
+_WHOLE_DAY_FIELDS: Final = frozenset({"v", "vw", "n"})
+_INDEX_AFTER_CLOSE_MS: Final = 15 * 60_000
 _HOUR_NS: Final = 3_600_000 * NS_PER_MS
 _LONG_WEEKEND_NS: Final = 4 * 24 * _HOUR_NS
 """How far back a share's last trade or quote is looked for; a synthetic world has no beginning to stop at."""
-
-
-@runtime_checkable
-class ListsTickers(Protocol):
-    """A world that can tell what it holds; where it cannot, its underlying and the VIX are all that is listed."""
-
-    def tickers(self) -> Sequence[str]:
-        """Shares and indices, sorted."""
-
-    def underlyings(self) -> Sequence[str]:
-        """Underlyings as option contracts name them, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +41,7 @@ class View:
     world: World
     account: Account
     now_ns: int
+    beyond_history: History = History.ALL
 
     @property
     def today(self) -> date:
@@ -67,6 +61,22 @@ class View:
             return midnight_ms(self.today) * NS_PER_MS - 1
         return self.now_ns
 
+    def earliest_ns(self, asset: AssetClass) -> int:
+        """The first instant of the bars that the plan reaches back to; those with ticks have no such limit."""
+        history = self.account.history(asset)
+        if history is None or self.beyond_history is History.ALL:
+            return 0
+        return midnight_ms(self.today - history) * NS_PER_MS
+
+    def check_history(self, asset: AssetClass, start_ns: int) -> None:
+        """Refuses a range that begins before the plan's history, where it is refused and not cut."""
+        if self.beyond_history is History.REFUSE and start_ns < self.earliest_ns(asset):
+            raise NotEntitled
+
+    def is_over(self, day: date, asset: AssetClass) -> bool:
+        """Whether the account sees all of a date's trading, and so its final day bars."""
+        return self.horizon_ns(asset) >= instant_ns(day, POST_MARKET_END)
+
     def status(self, asset: AssetClass) -> str:
         """The envelope's status word."""
         return "DELAYED" if self.account.terms(asset).freshness is Freshness.DELAYED else "OK"
@@ -77,33 +87,28 @@ class View:
 
     def tickers(self) -> Sequence[str]:
         """The shares and indices there are."""
-        if isinstance(self.world, ListsTickers):
-            return self.world.tickers()
-        return sorted({ticker for ticker in (self.world.underlying, "I:VIX") if self.world.knows(ticker)})
+        listed = (self.world.tickers(asset, self.today) for asset in (AssetClass.INDICES, AssetClass.STOCKS))
+        return [ticker for tickers in listed for ticker in tickers]
 
     def underlyings(self) -> Sequence[str]:
         """The underlyings that have options, as contracts name them: ``SPX`` for ``I:SPX``."""
-        if isinstance(self.world, ListsTickers):
-            return self.world.underlyings()
-        return [self.world.underlying.removeprefix("I:")]
+        return self.world.underlyings()
 
     def bars(self, ticker: str, span: BaseSpan, start_ms: int, end_ms: int) -> pa.Table:
         """Base bars between two instants, as far as they are known now."""
         horizon_ms = self.horizon_ns(asset_of(ticker)) // NS_PER_MS
+        start_ms = max(start_ms, self.earliest_ns(asset_of(ticker)) // NS_PER_MS)
         if span is not BaseSpan.DAY:
             return self.world.bars(ticker, span, start_ms, min(end_ms, horizon_ms - _SPAN_MS[span]))
         today = date_of_ms(horizon_ms)
-        is_over = horizon_ms * NS_PER_MS >= instant_ns(today, POST_MARKET_END)
         first_ms, last_ms = day_bounds_ms(today)
-        if is_over or end_ms < first_ms:
+        if self.is_over(today, asset_of(ticker)) or end_ms < first_ms:
             return self.world.bars(ticker, span, start_ms, min(end_ms, last_ms))
         done = self.world.bars(ticker, span, start_ms, first_ms - 1)
         running = self.world.bars(ticker, span, max(start_ms, first_ms), min(end_ms, last_ms))
         if running.num_rows == 0:
             return done
-        so_far = self._minutes_of_day(ticker, today)
-        stamp = running["t"][0].as_py()
-        return pa.concat_tables([done, aggregate(so_far, np.full(so_far.num_rows, stamp), 0)])
+        return pa.concat_tables([done, self._bar_of_minutes(ticker, today, running["t"][0].as_py())])
 
     def day_so_far(self, ticker: str) -> pa.Table:
         """Today's bar, one row or none: the recorded one once the day is over, else made of finished minutes.
@@ -115,17 +120,24 @@ class View:
         bar = self.bars(ticker, BaseSpan.DAY, first_ms, last_ms)
         if bar.num_rows:
             return bar.slice(bar.num_rows - 1)
-        so_far = self._minutes_of_day(ticker, date_of_ms(horizon_ms))
-        return aggregate(so_far, np.full(so_far.num_rows, first_ms), 0)
+        return self._bar_of_minutes(ticker, date_of_ms(horizon_ms), first_ms)
 
-    def newest_bar(self, ticker: str) -> pa.Table:
-        """The last finished minute of today, else the newest day bar of the last ten days; one row or none."""
-        today = date_of_ms(self.horizon_ns(asset_of(ticker)) // NS_PER_MS)
-        minutes = self.bars(ticker, BaseSpan.MINUTE, *day_bounds_ms(today))
+    def newest_close(self, ticker: str) -> tuple[float, int] | None:
+        """The close of the last finished minute of today, else of the newest day; and when it stood, ns."""
+        asset = asset_of(ticker)
+        horizon_ns = self.horizon_ns(asset)
+        minutes = self.bars(ticker, BaseSpan.MINUTE, *day_bounds_ms(date_of_ms(horizon_ns // NS_PER_MS)))
         if minutes.num_rows:
-            return minutes.slice(minutes.num_rows - 1)
-        today_bar = self.day_so_far(ticker)
-        return today_bar if today_bar.num_rows else self.previous_day(ticker)
+            end_ms = minutes["t"][-1].as_py() + _SPAN_MS[BaseSpan.MINUTE]
+            return minutes["c"][-1].as_py(), end_ms * NS_PER_MS
+        bar = self.day_so_far(ticker)
+        if bar.num_rows == 0:
+            bar = self.previous_day(ticker)
+        if bar.num_rows == 0:
+            return None
+        day = date_of_ms(bar["t"][0].as_py())
+        hours_ms = _regular_hours_ms(asset, day) or day_bounds_ms(day)
+        return bar["c"][0].as_py(), min(hours_ms[1] * NS_PER_MS, horizon_ns)
 
     def previous_day(self, ticker: str) -> pa.Table:
         """The last day bar of the ten days before today, one row or none."""
@@ -170,6 +182,10 @@ class View:
         """Articles published by now."""
         return self.world.news(start_ms, min(end_ms, self.now_ns // NS_PER_MS))
 
+    def news_tickers(self) -> Sequence[str]:
+        """What articles may name."""
+        return self.world.news_tickers()
+
     def treasury_yields(self, first: date, last: date) -> pa.Table:
         """Yields dated before today."""
         return self.world.treasury_yields(first, min(last, self.today - timedelta(days=1)))
@@ -191,33 +207,31 @@ class View:
             return table
         return table.filter(pc.less_equal(table["execution_date"], self.today.isoformat()))
 
-    def _minutes_of_day(self, ticker: str, day: date) -> pa.Table:
-        """A day's finished minutes, with the prices that count for its bar.
+    def _bar_of_minutes(self, ticker: str, day: date, stamp_ms: int) -> pa.Table:
+        """A day's bar as far as its finished minutes tell it, none before the regular session's first.
 
-        Shares trade before and after the regular session; there only the volume counts.
+        Shares trade before and after the regular session, where volume, count and average count and prices do not; the
+        early session of an index counts for nothing. Options trade in regular hours alone.
         """
-        first_ms, last_ms = day_bounds_ms(day)
-        minutes = self.bars(ticker, BaseSpan.MINUTE, first_ms, last_ms)
-        if asset_of(ticker) is not AssetClass.STOCKS or minutes.num_rows == 0:
-            return minutes
-        session = exchange_hours.regular_session(day)
-        if session is None:
-            return minutes.slice(0, 0)
-        opens_ms, closes_ms = (at // NS_PER_MS for at in session)
-        t = minutes["t"]
-        is_regular = pc.and_(pc.greater_equal(t, opens_ms), pc.less(t, closes_ms))
-        regular = minutes.filter(is_regular)
-        if regular.num_rows == 0:
-            return regular
-        return _with_volume_of_day(regular, minutes)
+        asset = asset_of(ticker)
+        minutes = self.bars(ticker, BaseSpan.MINUTE, *day_bounds_ms(day))
+        regular = minutes if asset is AssetClass.OPTIONS else _regular_minutes(minutes, asset, day)
+        bar = aggregate(regular, np.full(regular.num_rows, stamp_ms), 0)
+        if asset is not AssetClass.STOCKS or bar.num_rows == 0:
+            return bar
+        whole = aggregate(minutes, np.full(minutes.num_rows, stamp_ms), 0)
+        return pa.Table.from_arrays(
+            [(whole if name in _WHOLE_DAY_FIELDS else bar)[name] for name in BAR_SCHEMA.names], schema=BAR_SCHEMA
+        )
 
     def _last(self, fetch: "_TickFetch", ticker: str) -> pa.Table:
-        """The newest row: of the last days for a share, of today for an option, most of which do not trade in days."""
+        """The newest row: of the last days for a share, of two sessions for an option, most of which trade rarely."""
         asset = asset_of(ticker)
         horizon = self.horizon_ns(asset)
         earliest = horizon - _LONG_WEEKEND_NS
         if asset is AssetClass.OPTIONS:
-            earliest = midnight_ms(date_of_ms(horizon // NS_PER_MS)) * NS_PER_MS
+            last_session = exchange_hours.on_or_before(date_of_ms(horizon // NS_PER_MS))
+            earliest = midnight_ms(exchange_hours.on_or_before(last_session - timedelta(days=1))) * NS_PER_MS
         ticks = read_backward(
             lambda start, end: fetch(ticker, start, end),
             earliest,
@@ -238,13 +252,19 @@ def _without_ticker(ticks: pa.Table) -> pa.Table:
     return ticks.drop_columns(["ticker"]) if "ticker" in ticks.column_names else ticks
 
 
-def _with_volume_of_day(regular: pa.Table, minutes: pa.Table) -> pa.Table:
-    """The regular minutes with the extended hours' volume and count put on the first of them."""
-    outside = {name: pc.subtract(pc.sum(minutes[name]), pc.sum(regular[name])).as_py() for name in ("v", "n")}
-    for name, extra in outside.items():
-        if extra:
-            place = regular.schema.get_field_index(name)
-            values = regular[name].to_pylist()
-            values[0] = (values[0] or 0) + extra
-            regular = regular.set_column(place, regular.field(place), pa.array(values, regular.field(place).type))
-    return regular
+def _regular_minutes(minutes: pa.Table, asset: AssetClass, day: date) -> pa.Table:
+    """The minutes of the day's regular session."""
+    hours_ms = _regular_hours_ms(asset, day)
+    if hours_ms is None:
+        return minutes.slice(0, 0)
+    t = minutes["t"]
+    return minutes.filter(pc.and_(pc.greater_equal(t, hours_ms[0]), pc.less(t, hours_ms[1])))
+
+
+def _regular_hours_ms(asset: AssetClass, day: date) -> tuple[int, int] | None:
+    """Opening and closing instant of a date; an index is published on while the options behind it trade."""
+    session = exchange_hours.regular_session(day)
+    if session is None:
+        return None
+    opens_ms, closes_ms = (at // NS_PER_MS for at in session)
+    return opens_ms, closes_ms + (_INDEX_AFTER_CLOSE_MS if asset is AssetClass.INDICES else 0)

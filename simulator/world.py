@@ -11,6 +11,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from simulator.plans import AssetClass
+
 BAR_SCHEMA = pa.schema(
     {
         "t": pa.int64(),  # ms since the epoch, start of the bar
@@ -46,6 +48,12 @@ class World(Protocol):
     def knows(self, ticker: str) -> bool:
         """Whether the ticker exists in this world at all."""
 
+    def tickers(self, asset: AssetClass, day: date) -> Sequence[str]:
+        """What may have rows of an asset class on a New York date, sorted: what a wildcard stands for."""
+
+    def underlyings(self) -> Sequence[str]:
+        """The underlyings that have options, as contracts name them (``SPX`` for ``I:SPX``), sorted."""
+
     def bars(self, ticker: str, span: BaseSpan, start_ms: int, end_ms: int) -> pa.Table:
         """Bars with ``start_ms <= t <= end_ms`` in BAR_SCHEMA."""
 
@@ -62,6 +70,9 @@ class World(Protocol):
 
     def news(self, start_ms: int, end_ms: int) -> Sequence[dict[str, object]]:
         """Articles by published time, as the vendor's news endpoint gives them."""
+
+    def news_tickers(self) -> Sequence[str]:
+        """Every ticker that an article of any time may name, known here or not, sorted."""
 
     def treasury_yields(self, first: date, last: date) -> pa.Table:
         """One row a date in the vendor's field names, percent a year."""

@@ -40,6 +40,7 @@ def custom_bars(ask: Ask, view: View) -> Reply:
     end_ms = _bound_ms(ask, "to", lambda bounds: bounds[1])
     if end_ms < start_ms:
         raise BadParameter("to", ask.values["to"], "a time at or after 'from'")
+    view.check_history(asset, start_ms * NS_PER_MS)
     descending = ask.choice("sort", ("asc", "desc"), "asc") == "desc"
     is_adjusted = ask.flag("adjusted", default=True) and asset is AssetClass.STOCKS
     page = page_of_bars(
@@ -64,10 +65,11 @@ def custom_bars(ask: Ask, view: View) -> Reply:
 
 
 def grouped_daily(ask: Ask, view: View) -> Reply:
-    """``/v2/aggs/grouped/locale/us/market/stocks/{date}``: every share's day bar, stamped 16:00 New York."""
+    """``/v2/aggs/grouped/locale/us/market/stocks/{date}``: every share's bar of a day that is over, stamped 16:00."""
     day = parse_day("date", ask.values["date"])
+    view.check_history(AssetClass.STOCKS, midnight_ms(day) * NS_PER_MS)
     rows: list[dict[str, object]] = []
-    for ticker in view.tickers():
+    for ticker in view.tickers() if view.is_over(day, AssetClass.STOCKS) else ():
         if asset_of(ticker) is AssetClass.STOCKS:
             bars = view.bars(ticker, BaseSpan.DAY, *day_bounds_ms(day))
             rows += _closing_rows(ticker, adjust_for_splits(bars, view, ticker) if _adjusted(ask) else bars)
@@ -107,9 +109,9 @@ def open_close(ask: Ask, view: View) -> Reply:
     ticker = ask.values["ticker"]
     day = parse_day("date", ask.values["date"])
     asset = asset_of(ticker)
+    view.check_history(asset, midnight_ms(day) * NS_PER_MS)
     bars = view.bars(ticker, BaseSpan.DAY, *day_bounds_ms(day))
-    is_over = view.horizon_ns(asset) >= instant_ns(day, time(20))
-    if bars.num_rows == 0 or not is_over:
+    if bars.num_rows == 0 or not view.is_over(day, asset):
         raise NotFound(f"Data for {ticker} on {day}")
     bar = (adjust_for_splits(bars, view, ticker) if _adjusted(ask) else bars).slice(bars.num_rows - 1).to_pylist()[0]
     document: dict[str, object] = {

@@ -57,7 +57,8 @@ def find_contract(view: View, ticker: str, as_of: date) -> pa.Table | None:
     expiry = expiry_of(ticker)
     if expiry is None:
         return None
-    for underlying in view.underlyings():
+    # A root begins with its underlying's name nearly always; the others are asked last.
+    for underlying in sorted(view.underlyings(), key=lambda name: not ticker.startswith(f"O:{name}")):
         table = view.contracts(underlying, as_of, expired=False, expiry_from=expiry, expiry_to=expiry)
         row = table.filter(pc.equal(table["ticker"], ticker)) if table.num_rows else table
         if row.num_rows:

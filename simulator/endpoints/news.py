@@ -1,9 +1,9 @@
 """News by published time; its cursor is JSON, unlike the other families'."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -38,7 +38,7 @@ class _Place(msgspec.Struct):
     order: str
     ticker: dict[str, str]
     published_utc: dict[str, str]
-    search_after: tuple[int, int]
+    search_after: tuple[Annotated[int, msgspec.Meta(ge=0, le=_LAST_MS)], Annotated[int, msgspec.Meta(ge=0)]]
 
 
 def news(ask: Ask, view: View) -> Reply:
@@ -76,6 +76,9 @@ def _articles(
     start_ms, end_ms = bounds_ms
     step_ms = DAY_MS
     found: list[tuple[int, Article]] = []
+    if not _are_meant(ask, view.news_tickers()):
+        # Nothing is found in all the years that a made-up market would make to search them.
+        return found
     while start_ms <= end_ms and len(found) < need:
         if descending:
             window = max(start_ms, end_ms - step_ms + 1), end_ms
@@ -111,7 +114,11 @@ def _cursor(ask: Ask, limit: int, order: str, after: tuple[int, int]) -> str:
 
 def _is_about(ask: Ask, article: Article) -> bool:
     listed = article.get("tickers")
-    tickers = [str(ticker) for ticker in listed] if isinstance(listed, list) else []
+    return _are_meant(ask, [str(ticker) for ticker in listed] if isinstance(listed, list) else [])
+
+
+def _are_meant(ask: Ask, tickers: Sequence[str]) -> bool:
+    """Whether tickers together pass every filter of the query; each filter takes any of them."""
     for suffix, compare in _COMPARE.items():
         bound = ask.text(f"ticker{suffix}")
         if bound is not None and not any(compare(ticker, bound) for ticker in tickers):

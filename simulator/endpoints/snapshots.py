@@ -1,7 +1,7 @@
 """Snapshots of the market now: the option chain, one contract, indices, and the universal one.
 
-A world that can value its options may offer implied volatility, Greeks and open interest (ValuesOptions); for a
-recorded world they are left out, as the vendor leaves them out where it cannot compute them.
+A world that values its options offers implied volatility, Greeks and open interest (ValuesOptions); for a recorded
+world they are left out, as the vendor leaves them out where it cannot compute them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -101,13 +101,12 @@ def option_chain(ask: Ask, view: View) -> Reply:
 
 
 def option_contract(ask: Ask, view: View) -> Reply:
-    """``/v3/snapshot/options/{underlying}/{contract}``; an expired contract has none."""
-    ticker = ask.values["contract"]
+    """``/v3/snapshot/options/{underlying}/{contract}``; an expired one has none, nor one of another underlying."""
+    ticker, underlying = ask.values["contract"], ask.values["ticker"].removeprefix("I:")
     found = find_contract(view, ticker, view.today)
-    if found is None:
+    if found is None or found["underlying_ticker"][0].as_py() != underlying:
         raise NotFound(f"Snapshot of {ticker}")
-    contract = row_dicts(found)[0]
-    row = _option_row(view, contract, _underlying(view, str(contract["underlying_ticker"])))
+    row = _option_row(view, row_dicts(found)[0], _underlying(view, underlying))
     return single(row, ask.request_id, view.status(AssetClass.OPTIONS))
 
 
@@ -164,23 +163,23 @@ def _ticker_row(view: View, ticker: str) -> Row:
             name: v for name, v in _mapping(row.pop("day")).items() if name not in {"vwap", "last_updated"}
         }
         return head | row
-    session = _day(view, ticker)
-    updated = session.pop("last_updated", None)
-    session.pop("vwap", None)
+    newest = _newest(view, ticker)
+    session = {name: v for name, v in _day(view, ticker, newest).items() if name not in {"vwap", "last_updated"}}
     if asset is AssetClass.INDICES:
         row = head | {"timeframe": view.timeframe(asset), "session": session}
-        price, at = _price(view, ticker)
-        return row if price is None else row | {"value": price, "last_updated": at or updated}
-    return head | {"session": session} | _newest(view, ticker)
+        price, updated = _price(view, ticker)
+        return row if price is None else row | {"value": price, "last_updated": updated}
+    return head | {"session": session} | newest
 
 
 def _option_row(view: View, contract: Mapping[str, object], underlying: _Underlying) -> Row:
     ticker = str(contract["ticker"])
+    newest = _newest(view, ticker)
     row: Row = {
         "details": {name: contract[name] for name in _DETAILS if name in contract},
-        "day": _day(view, ticker),
+        "day": _day(view, ticker, newest),
     }
-    row |= _newest(view, ticker)
+    row |= newest
     row |= {name: contract[name] for name in NOT_REFERENCE if name in contract}
     if isinstance(view.world, ValuesOptions):
         values = view.world.option_values(ticker, view.horizon_ns(AssetClass.OPTIONS))
@@ -228,8 +227,11 @@ def _quote_row(quote: Mapping[str, object]) -> Row:
     return row | {"last_updated": quote["sip_timestamp"]}
 
 
-def _day(view: View, ticker: str) -> Row:
-    """Today so far against the last day before; ``{}`` when nothing traded today."""
+def _day(view: View, ticker: str, newest: Mapping[str, object]) -> Row:
+    """Today so far against the last day before; ``{}`` when nothing traded today.
+
+    It was updated by the last trade of the newest ones given, where the plan shows it, else by the last minute.
+    """
     bars = row_dicts(view.day_so_far(ticker))
     if not bars:
         return {}
@@ -239,8 +241,10 @@ def _day(view: View, ticker: str) -> Row:
         before, now = previous.get("c"), bar.get("c")
         if isinstance(before, float) and isinstance(now, float) and before:
             row |= {"previous_close": before, "change": now - before, "change_percent": (now / before - 1) * 100}
-    t = bar["t"]
-    return row | {"last_updated": t * NS_PER_MS} if isinstance(t, int) else row
+    traded_ns, started_ms = _mapping(newest.get("last_trade")).get("sip_timestamp"), bar["t"]
+    if isinstance(traded_ns, int) and isinstance(started_ms, int) and traded_ns >= started_ms * NS_PER_MS:
+        return row | {"last_updated": traded_ns}
+    return row | {"last_updated": _of_bars(view, ticker)[1]}
 
 
 def _underlying(view: View, name: str) -> _Underlying:
@@ -256,9 +260,11 @@ def _price(view: View, ticker: str) -> tuple[float | None, int | None]:
     if view.may_see(ticker, DataKind.TRADES):
         for trade in row_dicts(view.last_trade(ticker)):
             return trade["price"], trade["sip_timestamp"]  # type: ignore[return-value]
-    for bar in row_dicts(view.newest_bar(ticker)):
-        return bar["c"], bar["t"] * NS_PER_MS  # type: ignore[operator,return-value]
-    return None, None
+    return _of_bars(view, ticker)
+
+
+def _of_bars(view: View, ticker: str) -> tuple[float | None, int | None]:
+    return view.newest_close(ticker) or (None, None)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -100,7 +100,7 @@ def _tick_page(ask: Ask, view: View, fetch: Fetch) -> Reply:
     ask.choice("sort", ("timestamp",), "timestamp")
     start, end = _range_ns(ask)
     # ``ap`` is how many rows of the nanosecond where the last page ended were served: rows may share a time.
-    served = parse_integer("cursor", ask.text("ap") or "0")
+    served = ask.served()
     read = read_backward if order == "desc" else read_forward
     end_seen = min(end, view.horizon_ns(asset))
     ticks = read(fetch, start, end_seen, served + limit + 1, step=_STEP_NS, longest_step=_LONGEST_STEP_NS)

@@ -25,6 +25,16 @@ class _Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     """A field ``action`` names it in a script."""
 
 
+class _RowAction(_Action, frozen=True, kw_only=True):
+    """Changes which rows a page has; the counts beside them stay, and so betray it, or are made to agree."""
+
+    counts: Literal["keep", "agree"] = "keep"
+
+    def counted(self, answer: Answer) -> Answer:
+        """The answer with the counts that it shall have."""
+        return answer.with_agreeing_counts() if self.counts == "agree" else answer
+
+
 class Status(_Action, frozen=True, tag="status"):
     """Another status code; the vendor's error body unless ``body`` (which may be empty) or ``html`` is given."""
 
@@ -54,7 +64,8 @@ class Html(_Action, frozen=True, tag="html"):
 
     def apply(self, answer: Answer, _: Exchange) -> Answer:
         """The body replaced by HTML."""
-        headers = {**answer.headers, "Content-Type": "text/html"}
+        told = {name: value for name, value in answer.headers.items() if name not in {"Link", "X-Item-Count"}}
+        headers = told | {"Content-Type": "text/html"}
         return replace(answer, headers=headers, body=_HTML.format("Please wait").encode(), rows=None)
 
 
@@ -136,7 +147,7 @@ class Chunked(_Action, frozen=True, tag="chunked"):
         return _delivered(answer, is_chunked=True)
 
 
-class DropResults(_Action, frozen=True, tag="drop_results"):
+class DropResults(_RowAction, frozen=True, tag="drop_results"):
     """A page without ``results``."""
 
     keep_next_url: bool = True
@@ -144,15 +155,16 @@ class DropResults(_Action, frozen=True, tag="drop_results"):
     def apply(self, answer: Answer, _: Exchange) -> Answer:
         """The key taken out."""
         dropped = {"results"} if self.keep_next_url else {"results", "next_url"}
-        return _edit(answer, lambda d: {name: value for name, value in d.items() if name not in dropped})
+        left = _edit(answer, lambda d: {name: value for name, value in d.items() if name not in dropped})
+        return self.counted(left)
 
 
-class NullResults(_Action, frozen=True, tag="null_results"):
+class NullResults(_RowAction, frozen=True, tag="null_results"):
     """``results: null``."""
 
     def apply(self, answer: Answer, _: Exchange) -> Answer:
         """The key nulled."""
-        return _edit(answer, lambda d: d | {"results": None})
+        return self.counted(_edit(answer, lambda d: d | {"results": None}))
 
 
 class NextUrl(_Action, frozen=True, tag="next_url"):
@@ -194,16 +206,16 @@ class SkipPage(_Action, frozen=True, tag="skip_page"):
         )
 
 
-class RepeatPage(_Action, frozen=True, tag="repeat_page"):
+class RepeatPage(_RowAction, frozen=True, tag="repeat_page"):
     """The rows of the page before in place of this one's; ``next_url`` then leads on, so this page's rows are lost."""
 
     def apply(self, answer: Answer, exchange: Exchange) -> Answer:
         """The rows replaced; a first page has none before it and stays."""
         earlier = _rows_before(exchange)
-        return answer if earlier is None else _edit_rows(answer, lambda _: earlier)
+        return answer if earlier is None else self.counted(_edit_rows(answer, lambda _: earlier))
 
 
-class OverlapPage(_Action, frozen=True, tag="overlap_page"):
+class OverlapPage(_RowAction, frozen=True, tag="overlap_page"):
     """The last rows of the page before stand once more in front of this page's."""
 
     rows: int = 1
@@ -211,17 +223,20 @@ class OverlapPage(_Action, frozen=True, tag="overlap_page"):
     def apply(self, answer: Answer, exchange: Exchange) -> Answer:
         """The rows put in front; a first page has none before it and stays."""
         earlier = _rows_before(exchange)
-        return answer if earlier is None else _edit_rows(answer, lambda rows: earlier[-self.rows :] + rows)
+        if earlier is None:
+            return answer
+        return self.counted(_edit_rows(answer, lambda rows: earlier[-self.rows :] + rows))
 
 
-class DuplicateRows(_Action, frozen=True, tag="duplicate_rows"):
+class DuplicateRows(_RowAction, frozen=True, tag="duplicate_rows"):
     """Rows that come twice in a row: the first ``count`` of the page."""
 
     count: int = 1
 
     def apply(self, answer: Answer, _: Exchange) -> Answer:
         """The rows doubled."""
-        return _edit_rows(answer, lambda r: [row for row in r[: self.count] for _ in (1, 2)] + r[self.count :])
+        doubled = _edit_rows(answer, lambda r: [row for row in r[: self.count] for _ in (1, 2)] + r[self.count :])
+        return self.counted(doubled)
 
 
 class ShuffleRows(_Action, frozen=True, tag="shuffle_rows"):
@@ -241,14 +256,15 @@ class ShuffleRows(_Action, frozen=True, tag="shuffle_rows"):
         return [rows[place] for place in places]
 
 
-class RemoveRows(_Action, frozen=True, tag="remove_rows"):
-    """Rows that are silently missing, by position on the page."""
+class RemoveRows(_RowAction, frozen=True, tag="remove_rows"):
+    """Rows that are missing, by position on the page; silently where the counts agree."""
 
     places: list[int]
 
     def apply(self, answer: Answer, _: Exchange) -> Answer:
         """The rows taken out."""
-        return _edit_rows(answer, lambda rows: [row for i, row in enumerate(rows) if i not in self.places])
+        left = _edit_rows(answer, lambda rows: [row for i, row in enumerate(rows) if i not in self.places])
+        return self.counted(left)
 
 
 class SetField(_Action, frozen=True, tag="set_field"):

@@ -46,9 +46,36 @@ class Answer:
         return document
 
     def with_document(self, document: Document) -> "Answer":
-        """The same answer with another JSON body."""
+        """The same answer with another JSON body; its ``Link`` header tells the body's ``next_url`` or is gone."""
         rows = document.get("results") if isinstance(document, dict) else document
-        return replace(self, body=msgspec.json.encode(document), rows=len(rows) if isinstance(rows, list) else None)
+        next_url = document.get("next_url") if isinstance(document, dict) else None
+        headers = {name: value for name, value in self.headers.items() if name != "Link"}
+        if isinstance(next_url, str) and next_url:
+            headers |= link_header(next_url)
+        body = msgspec.json.encode(document)
+        return replace(self, headers=headers, body=body, rows=len(rows) if isinstance(rows, list) else None)
+
+    def with_agreeing_counts(self) -> "Answer":
+        """The same answer with all its counts, in body and header, as the vendor would tell them for these rows."""
+        document = self.document()
+        if not isinstance(document, dict):
+            return self
+        rows = document.get("results")
+        count = len(rows) if isinstance(rows, list) else 0
+        told = {"count", "resultsCount"}
+        # Longer windows count the shorter bars they are made of; how many those are of the rows left is not known.
+        if count == 0 or document.get("queryCount") == document.get("resultsCount"):
+            told.add("queryCount")
+        document |= dict.fromkeys(told & document.keys(), count)
+        if count == 0 and "resultsCount" in document:
+            document.pop("count", None)  # bars leave it out where there are none
+        headers = {**self.headers, "X-Item-Count": str(count)} if "X-Item-Count" in self.headers else self.headers
+        return replace(self, headers=headers, body=msgspec.json.encode(document))
+
+
+def link_header(next_url: str) -> dict[str, str]:
+    """The header that tells ``next_url`` once more."""
+    return {"Link": f'<{next_url}>; rel="next"'}
 
 
 @dataclass(frozen=True, slots=True)

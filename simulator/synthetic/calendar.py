@@ -1,29 +1,25 @@
-"""The trading days of New York and the hours of each, as instants.
+"""The trading days of the synthetic market by number, and the hours of each; which days those are is the exchange's.
 
 Hours of shares stand here because every other market's hours follow from them; what trades in which of those hours is
 decided where that market is made (indices.py, option_market.py).
 """
 
-import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from functools import cache
-from zoneinfo import ZoneInfo
 
-import exchange_calendars
-import pandas as pd
-
-NEW_YORK = ZoneInfo("America/New_York")
+from simulator import exchange_hours
+from simulator.newyork import HOUR_MS, NS_PER_MS, date_of_ms, midnight_ms
 
 FIRST_DAY = date(2013, 1, 2)
 LAST_DAY = date(2028, 12, 29)
 # Contracts listed on the last day expire up to two years after it.
 LAST_EXPIRY_DAY = date(2031, 6, 30)
 
-HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 PRE_MARKET_HOUR = 4
+_LOWEST_MS, _HIGHEST_MS = midnight_ms(date(1990, 1, 1)), midnight_ms(date(2100, 1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,28 +102,16 @@ class TradingCalendar:
 
 def new_york_day(at_ms: int) -> date:
     """The New York date of an instant, clamped to years that a date can hold."""
-    low, high = instant_ms(date(1990, 1, 1), time()), instant_ms(date(2100, 1, 1), time())
-    return datetime.fromtimestamp(min(max(at_ms, low), high) / 1000, NEW_YORK).date()
-
-
-def instant_ms(day: date, at: time) -> int:
-    """A New York wall time as milliseconds since the epoch."""
-    return int(datetime.combine(day, at, NEW_YORK).astimezone(UTC).timestamp() * 1000)
+    return date_of_ms(min(max(at_ms, _LOWEST_MS), _HIGHEST_MS))
 
 
 @cache
 def new_york_calendar() -> TradingCalendar:
-    """The calendar of XNYS over fixed years, whatever today is."""
-    with warnings.catch_warnings():
-        # exchange_calendars 4.13.2 reads Series.values of time-zone columns, which pandas 3.1 announces to change.
-        warnings.filterwarnings("ignore", message="Series.values returning", category=pd.errors.Pandas4Warning)
-        schedule = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY, end=LAST_EXPIRY_DAY).schedule
-    days = [stamp.date() for stamp in schedule.index]
-    opens = [int(stamp.timestamp()) * 1000 for stamp in schedule["open"]]
-    closes = [int(stamp.timestamp()) * 1000 for stamp in schedule["close"]]
+    """The exchange's sessions over fixed years, whatever today is."""
+    sessions = exchange_hours.regular_sessions(FIRST_DAY, LAST_EXPIRY_DAY)
     return TradingCalendar(
         tuple(
-            Session(day, index, instant_ms(day, time()), open_ms, close_ms)
-            for index, (day, open_ms, close_ms) in enumerate(zip(days, opens, closes, strict=True))
+            Session(day, index, midnight_ms(day), open_ns // NS_PER_MS, close_ns // NS_PER_MS)
+            for index, (day, open_ns, close_ns) in enumerate(sessions)
         )
     )

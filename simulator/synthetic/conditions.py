@@ -11,10 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-OPEN_CLOSE_NO: Final = frozenset({2, 5, 7, 10, 13, 15, 16, 17, 20, 21, 22, 29, 32, 33, 37, 52, 53})
-HIGH_LOW_NO: Final = frozenset({2, 7, 13, 15, 16, 20, 21, 29, 37, 52, 53})
-VOLUME_NO: Final = frozenset({15, 16, 38})
-FORM_T: Final = 12
+from simulator.reference_tables import HIGH_LOW_NO, OPEN_CLOSE_NO, VOLUME_NO
 
 
 class Kind(IntEnum):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.synthetic.calendar import HOUR_MS, MINUTE_MS, Session
+from simulator.newyork import HOUR_MS
+from simulator.synthetic.calendar import MINUTE_MS, Session
 from simulator.synthetic.draws import stream
 from simulator.synthetic.minutes import IntArray, bridge, day_shape, market_minute_noise
 from simulator.synthetic.path import LATENT_NOISE_DAY, LATENT_PER_RETURN, FloatArray, MarketPath, vix_level

@@ -5,18 +5,20 @@ time and the shape that the server asks for are in world.py.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from simulator.synthetic.aggregate import bar_table, bars_of_prints, bars_of_values
-from simulator.synthetic.calendar import MINUTE_MS, Session, TradingCalendar
+from simulator.synthetic.calendar import MINUTE_MS, Session, TradingCalendar, new_york_day
 from simulator.synthetic.chain import Chain, Contract, parse_option
 from simulator.synthetic.dividends import dividends_of
 from simulator.synthetic.indices import IndexValues, spx_values, vix_edges, vix_values
 from simulator.synthetic.minutes import PRICE_UNIT, VOLUME_UNIT, Frames, edge_prices, make_frames
-from simulator.synthetic.option_market import ContractSession, Surroundings
+from simulator.synthetic.option_market import ContractSession, Surroundings, open_interest
 from simulator.synthetic.path import FloatArray, SharePath, market_path, share_path, years_since_first
 from simulator.synthetic.pricing import Terms
 from simulator.synthetic.prints import ShareTrades
@@ -29,6 +31,7 @@ from simulator.world import BaseSpan
 # The activity of options is that of this many trades a minute in the share.
 USUAL_TRADES_PER_MINUTE = 150.0
 WIDTH_MS = {BaseSpan.SECOND: 1000, BaseSpan.MINUTE: MINUTE_MS, BaseSpan.DAY: 86_400_000}
+_NEAR = 0.03  # of the last close
 # How many sessions of a ticker are kept, by the size of their bars.
 _KEPT_BARS = {BaseSpan.SECOND: 16, BaseSpan.MINUTE: 512, BaseSpan.DAY: 8192}
 
@@ -47,6 +50,9 @@ class Market:
         self._frames: Callable[[str, Session], Frames] = lru_cache(maxsize=16)(self._make_frames)
         self._trades: Callable[[str, Session], ShareTrades] = lru_cache(maxsize=4)(self._make_trades)
         self._around: Callable[[str, Session], Surroundings] = lru_cache(maxsize=64)(self._make_surroundings)
+        self._contract_session: Callable[[str, Session], ContractSession] = lru_cache(maxsize=1024)(
+            self._make_contract_session
+        )
         self._bars: dict[BaseSpan, Callable[[str, Session], pa.Table]] = {
             span: lru_cache(maxsize=kept)(partial(self._make_bars, span)) for span, kept in _KEPT_BARS.items()
         }
@@ -68,12 +74,44 @@ class Market:
         """A session's quotes of a known share or contract."""
         return self._share_quotes(ticker, session) if ticker in SHARES else self._option_quotes(ticker, session)
 
+    def near_contracts(self, ticker: str, session: Session) -> list[str]:
+        """Contracts of a share within 3 % of its last close that expire within a week, sorted."""
+        close = self._path(ticker).close[max(session.index - 1, 0)]
+        expiry_to = session.day + timedelta(days=6)
+        listed = self.chain(ticker).contracts(session.day, expired=False, expiry_from=None, expiry_to=expiry_to)
+        distance = pc.abs(pc.subtract(pc.divide(listed["strike_price"], close), 1.0))
+        near: list[str] = listed.filter(pc.less_equal(distance, _NEAR))["ticker"].to_pylist()
+        return near
+
     def contract(self, ticker: str) -> Contract | None:
         """The contract of a symbol, or None when no such contract was ever listed."""
         contract = parse_option(ticker)
         if contract is None or contract.underlying not in SHARES:
             return None
         return contract if self.chain(contract.underlying).listed_on(contract) else None
+
+    def option_values(self, ticker: str, at_ns: int) -> dict[str, float]:
+        """Implied volatility, Greeks and open interest of a contract by the vendor's names, as known at an instant."""
+        contract, day = self.contract(ticker), new_york_day(at_ns // 1_000_000)
+        if contract is None:
+            return {}
+        listed = self._calendar.on_or_after(self.chain(contract.underlying).listed_on(contract) or contract.expiry)
+        closes = self._path(contract.underlying).close
+        values: dict[str, float] = {
+            "open_interest": open_interest(
+                self._seed,
+                contract,
+                distance=float(np.log(contract.strike_mills / 1000.0 / closes[max(listed.index - 1, 0)])),
+                sessions=max(self._calendar.count_before(day) - listed.index, 0),
+                lifetime=self._calendar.on_or_after(contract.expiry).index - listed.index + 1,
+            )
+        }
+        session = self._calendar.on_or_before(day)
+        if session.open_ms * 1_000_000 > at_ns:
+            session = self._calendar.sessions[session.index - 1]
+        if self.is_traded(ticker, session):
+            values |= self._contract_session(ticker, session).sensitivities(at_ns)
+        return values
 
     def is_traded(self, ticker: str, session: Session) -> bool:
         """Whether the ticker can have rows on the session: a contract only from its listing to its expiry."""
@@ -122,7 +160,7 @@ class Market:
             return vix_values(self._seed, self._market, session)
         return spx_values(self._seed, self._edges(MARKET_SHARE.ticker, session), session)
 
-    def _contract_session(self, ticker: str, session: Session) -> ContractSession:
+    def _make_contract_session(self, ticker: str, session: Session) -> ContractSession:
         contract = parse_option(ticker)
         if contract is None:
             raise ValueError(f"{ticker} is no option symbol")

@@ -4,12 +4,13 @@ Articles appear on every calendar day, more of them on trading days. Insights ex
 give them, and not for all articles or tickers.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
-from simulator.synthetic.calendar import HOUR_MS, TradingCalendar, instant_ms
+from simulator.newyork import HOUR_MS, midnight_ms
+from simulator.synthetic.calendar import TradingCalendar
 from simulator.synthetic.draws import digest, stream
 
 INSIGHTS_SINCE: Final = date(2024, 6, 17)
@@ -20,7 +21,7 @@ _SENTIMENT_WEIGHTS: Final = (0.42, 0.33, 0.25)
 _ANALYZED: Final = 0.95  # of the articles
 _WITH_INSIGHT: Final = 0.8  # of the tickers that an article mentions besides its first
 
-_TICKERS: Final = ("SPY", "QQQ", "IWM", "AAPL", "MSFT", "VOO", "DIA", "XLF", "XLE", "TLT")
+NEWS_TICKERS: Final = ("SPY", "QQQ", "IWM", "AAPL", "MSFT", "VOO", "DIA", "XLF", "XLE", "TLT")
 _TICKER_WEIGHTS: Final = (0.3, 0.14, 0.08, 0.12, 0.1, 0.1, 0.06, 0.04, 0.03, 0.03)
 _NAMES: Final = {
     "SPY": "the large-cap fund",
@@ -89,15 +90,15 @@ def articles_of_day(seed: int, calendar: TradingCalendar, day: date) -> tuple[di
     hours = draws.choice(24, count, p=_HOUR_WEIGHTS / _HOUR_WEIGHTS.sum())
     seconds = np.sort(hours * (HOUR_MS // 1000) + draws.integers(0, HOUR_MS // 1000, count))
     # In parts of the day, because a day of the clock change has 23 or 25 hours.
-    start, end = (instant_ms(midnight, time()) // 1000 for midnight in (day, day + timedelta(days=1)))
+    start, end = (midnight_ms(of) // 1000 for of in (day, day + timedelta(days=1)))
     published = [datetime.fromtimestamp(start + int(second) * (end - start) // 86_400, UTC) for second in seconds]
     return tuple(_article(seed, draws, day, number, at) for number, at in enumerate(published))
 
 
 def _article(seed: int, draws: np.random.Generator, day: date, number: int, published: datetime) -> dict[str, object]:
     name, slug = _PUBLISHERS[int(draws.integers(len(_PUBLISHERS)))]
-    chosen = draws.choice(len(_TICKERS), int(draws.integers(1, 5)), replace=False, p=_TICKER_WEIGHTS)
-    tickers = [_TICKERS[i] for i in chosen]
+    chosen = draws.choice(len(NEWS_TICKERS), int(draws.integers(1, 5)), replace=False, p=_TICKER_WEIGHTS)
+    tickers = [NEWS_TICKERS[i] for i in chosen]
     sentiment = SENTIMENTS[int(draws.choice(len(SENTIMENTS), p=_SENTIMENT_WEIGHTS))]
     stories = _STORIES[sentiment]
     title, description, reasoning = stories[int(draws.integers(len(stories)))]

@@ -6,6 +6,7 @@ aggregate.py: every option trade here counts for everything.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from simulator.synthetic.draws import stream
 from simulator.synthetic.indices import AFTER_CLOSE_MINUTES
 from simulator.synthetic.minutes import CENT, VOLUME_UNIT, IntArray, day_shape
 from simulator.synthetic.path import FloatArray
-from simulator.synthetic.pricing import SECONDS_A_YEAR, Terms, bid_and_ask, option_value
+from simulator.synthetic.pricing import SECONDS_A_YEAR, Terms, bid_and_ask, option_value, sensitivities
 from simulator.synthetic.prints import Prints
 from simulator.synthetic.reference import OPTION_EXCHANGES, Share
 
@@ -33,6 +34,8 @@ QUOTES_FAR = 0.3
 QUOTE_LEAD_NS = 150_000  # a trade follows the quote that it hits
 OPENING_MINUTES = 5  # in which quotes are wider
 LOCKED_QUOTES = 0.001
+OPEN_AT_THE_MONEY = 6_000.0  # contracts at the end of the last session
+OPEN_WIDTH = 0.12  # of the log of strike against share
 
 # Vendor's codes of single-leg and sweep trades; the empty list is a plain one.
 _CONDITIONS = pa.array([None, [209], [219], [227], [232]], pa.list_(pa.int64()))
@@ -93,6 +96,16 @@ def trading_minutes(share: Share, session: Session, expiry_ms: int) -> int:
     return regular + (AFTER_CLOSE_MINUTES if share.is_fund and session.close_ms < expiry_ms else 0)
 
 
+def open_interest(seed: int, contract: Contract, *, distance: float, sessions: int, lifetime: int) -> int:
+    """Contracts open after so many of a contract's sessions: none at first, more with each, most near the money.
+
+    ``distance`` is the log of the strike against the share's close before the listing.
+    """
+    draws = stream(seed, "open-interest", contract.ticker)
+    most = OPEN_AT_THE_MONEY * np.exp(draws.normal(0.0, 0.8) - 0.5 * (distance / OPEN_WIDTH) ** 2)
+    return int(most * np.sqrt(sessions / lifetime))
+
+
 class ContractSession:
     """One contract on one session, priced at any instant of its hours."""
 
@@ -136,13 +149,24 @@ class ContractSession:
         years = np.maximum((self._expiry_ns - time_ns) / 1e9, 1.0) / SECONDS_A_YEAR
         return option_value(self._terms, price, vix, years)
 
+    def sensitivities(self, at_ns: int) -> dict[str, float]:
+        """Implied volatility and Greeks at an instant, after the session those of its end; none where nobody quotes."""
+        if not self._minutes:
+            return {}
+        time_ns = min(at_ns, self._open_ns + self._minutes * MINUTE_NS)
+        minute, edges = (time_ns - self._open_ns) / MINUTE_NS, np.arange(len(self._around.vix))
+        price = float(np.interp(minute, edges, self._around.share_prices))
+        vix = float(np.interp(minute, edges, self._around.vix))
+        return sensitivities(self._terms, price, vix, (self._expiry_ns - time_ns) / 1e9 / SECONDS_A_YEAR)
+
     def _market(self, time_ns: IntArray, draws: np.random.Generator) -> tuple[IntArray, IntArray]:
         width = np.exp(draws.normal(0.0, 0.25, len(time_ns)))
         width *= np.where(time_ns - self._open_ns < OPENING_MINUTES * MINUTE_NS, 2.0, 1.0)
         return bid_and_ask(self.value(time_ns), width, penny=self._share.is_fund)
 
+    @cached_property
     def trades(self) -> ContractTrades:
-        """The session's trades."""
+        """The session's trades, kept because quotes, bars and reports are all made from them."""
         draws = stream(self._seed, "option-trades", *self._key)
         rate = (
             TRADES_AT_THE_MONEY
@@ -170,7 +194,7 @@ class ContractSession:
 
     def quotes_table(self) -> pa.Table:
         """The session's quotes in the vendor's fields: those that a trade met and others."""
-        met = self.trades()
+        met = self.trades
         draws = stream(self._seed, "option-quotes", *self._key)
         rate = QUOTES_AT_THE_MONEY * np.exp(-0.5 * (self._away / QUOTING_WIDTH) ** 2) + QUOTES_FAR
         count = int(draws.poisson(rate * self._minutes * self._activity))
@@ -201,7 +225,7 @@ class ContractSession:
 
     def trades_table(self) -> pa.Table:
         """The session's trades in the vendor's fields."""
-        trades = self.trades()
+        trades = self.trades
         count = len(trades.time_ns)
         sequence = _sequence(stream(self._seed, "option-sequence", *self._key), count)
         return pa.table(
@@ -220,7 +244,7 @@ class ContractSession:
 
     def prints(self) -> Prints:
         """The trades as they enter bars."""
-        trades = self.trades()
+        trades = self.trades
         counts: NDArray[np.bool_] = np.ones(len(trades.time_ns), np.bool_)
         return Prints(trades.time_ns, trades.price * CENT, trades.size * VOLUME_UNIT, counts, counts, counts)
 

@@ -6,6 +6,7 @@ compounded.
 """
 
 from dataclasses import dataclass
+from math import exp, log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from scipy.special import ndtr
 
 from simulator.synthetic.path import FloatArray
 
-SECONDS_A_YEAR = 365.0 * 86_400.0  # calendar time, 365 days
+DAYS_A_YEAR = 365.0  # calendar time
+SECONDS_A_YEAR = DAYS_A_YEAR * 86_400.0
 
 IMPLIED_TO_INDEX = 0.9  # at the money, near expiry, against the volatility index
 LONG_RUN_VOLATILITY = 0.17
@@ -21,6 +23,8 @@ REVERSION_A_YEAR = 4.0
 SKEW = -0.08  # of the volatility at the money, for each standard deviation of moneyness
 CURVATURE = 0.03
 SMILE_EDGE = 4.0  # standard deviations beyond which the smile is flat
+
+LEAST_TIME_VALUE = 0.005  # dollars: with less no volatility can be read off a price in cents
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,38 @@ def option_value(terms: Terms, share_price: FloatArray, vix: FloatArray, years: 
     sign = 1.0 if terms.is_call else -1.0
     value = sign * discount * (forward * ndtr(sign * d1) - terms.strike * ndtr(sign * (d1 - deviation)))
     return np.asarray(np.maximum(value, np.maximum(sign * (share_price - terms.strike), 0.0)))
+
+
+def sensitivities(terms: Terms, share_price: float, vix: float, years: float) -> dict[str, float]:
+    """Implied volatility and Greeks by the vendor's names; none at expiry, without time value or at the exercise value.
+
+    The volatility is annual and a fraction; delta and gamma are for one dollar of the share, theta for one day of 365,
+    vega for one point of volatility, all in dollars a share.
+    """
+    if years <= 0:
+        return {}
+    at, index, time = np.array([share_price]), np.array([vix]), np.array([years])
+    sign = 1.0 if terms.is_call else -1.0
+    value = float(option_value(terms, at, index, time)[0])
+    discount = exp(-terms.rate * years)
+    spot = share_price - terms.dividends
+    if value <= sign * (share_price - terms.strike):
+        return {}
+    if value - max(sign * (spot - terms.strike * discount), 0.0) < LEAST_TIME_VALUE:
+        return {}
+    sigma = float(implied_volatility(np.array([spot / discount]), terms.strike, time, index, terms.volatility_scale)[0])
+    deviation = sigma * sqrt(years)
+    d1 = log(spot / discount / terms.strike) / deviation + 0.5 * deviation
+    density = exp(-0.5 * d1**2) / sqrt(2.0 * pi)
+    exercised = float(ndtr(sign * (d1 - deviation)))
+    decay = spot * density * sigma / (2.0 * sqrt(years)) + sign * terms.rate * terms.strike * discount * exercised
+    return {
+        "implied_volatility": sigma,
+        "delta": sign * float(ndtr(sign * d1)),
+        "gamma": density / (spot * deviation),
+        "theta": -decay / DAYS_A_YEAR,
+        "vega": spot * density * sqrt(years) / 100.0,
+    }
 
 
 def tick_cents(value: FloatArray, *, penny: bool) -> NDArray[np.int64]:

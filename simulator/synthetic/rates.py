@@ -42,6 +42,7 @@ class YieldCurves:
     def __init__(self, days: tuple[date, ...], percent: FloatArray) -> None:
         self.days = days
         self.percent = percent  # (days, tenors), in the order of TENOR_YEARS
+        self._dates = np.array(days, "datetime64[D]")
 
     def table(self, first: date, last: date) -> pa.Table:
         """The curves dated in the closed range, in the vendor's field names."""
@@ -52,7 +53,7 @@ class YieldCurves:
 
     def continuous_rates(self, before: date, years: FloatArray) -> FloatArray:
         """Continuously compounded annual rates for the given tenors, from the newest curve dated before the day."""
-        index = max(int(np.searchsorted(np.array(self.days, "datetime64[D]"), np.datetime64(before))) - 1, 0)
+        index = max(int(np.searchsorted(self._dates, np.datetime64(before))) - 1, 0)
         percent = np.interp(years, list(TENOR_YEARS.values()), self.percent[index])
         return np.asarray(np.log1p(percent / 100.0))
 

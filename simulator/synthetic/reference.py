@@ -7,6 +7,8 @@ option contracts in chain.py.
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.reference_tables import EXCHANGES
+
 
 @dataclass(frozen=True, slots=True)
 class StrikeBand:
@@ -79,4 +81,4 @@ OFF_EXCHANGE: Final = 4
 REPORTING_FACILITIES: Final = (201, 202, 203)
 SHARE_EXCHANGES: Final = (11, 12, 19, 8, 21, 10, 15, 7, 20, 18, 2, 9)
 SHARE_EXCHANGE_WEIGHTS: Final = (0.2, 0.2, 0.14, 0.12, 0.09, 0.07, 0.05, 0.04, 0.04, 0.02, 0.02, 0.01)
-OPTION_EXCHANGES: Final = (302, 304, 308, 309, 312, 313, 316, 318, 322, 323)
+OPTION_EXCHANGES: Final = tuple(venue.id for venue in EXCHANGES if venue.asset_class == "options")

@@ -4,18 +4,19 @@ Any date costs the same and gives the same rows in any order and any process. Wh
 and the modules that it brings together; the clock that hides the future is the server's.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache, partial
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from simulator.plans import AssetClass
 from simulator.synthetic.calendar import FIRST_DAY, LAST_DAY, Session, new_york_calendar, new_york_day
 from simulator.synthetic.chain import CONTRACT_SCHEMA
 from simulator.synthetic.dividends import dividends_of
 from simulator.synthetic.market import USUAL_TRADES_PER_MINUTE, Market
-from simulator.synthetic.news import articles_of_day
+from simulator.synthetic.news import NEWS_TICKERS, articles_of_day
 from simulator.synthetic.option_market import OPTION_QUOTE_SCHEMA, OPTION_TRADE_SCHEMA
 from simulator.synthetic.quotes import QUOTE_SCHEMA
 from simulator.synthetic.rates import yield_curves
@@ -93,6 +94,17 @@ class SyntheticWorld:
         """Whether the ticker is a share, an index or an option contract that was ever listed."""
         return ticker in SHARES or ticker in INDICES or self._market.contract(ticker) is not None
 
+    def tickers(self, asset: AssetClass, day: date) -> Sequence[str]:
+        """All shares and indices; of contracts those near the money of the underlying that expire within a week."""
+        if asset is not AssetClass.OPTIONS:
+            return sorted(SHARES if asset is AssetClass.STOCKS else INDICES)
+        session = self._calendar.on(day)
+        return () if session is None else self._market.near_contracts(self.underlying, session)
+
+    def underlyings(self) -> Sequence[str]:
+        """Every share has options, and no index."""
+        return sorted(SHARES)
+
     def bars(self, ticker: str, span: BaseSpan, start_ms: int, end_ms: int) -> pa.Table:
         """Bars with ``start_ms <= t <= end_ms`` in BAR_SCHEMA."""
         tables = (self._market.bars(ticker, span, session) for session in self._sessions_of(ticker, start_ms, end_ms))
@@ -116,6 +128,10 @@ class SyntheticWorld:
         rows = (self._market.quotes(ticker, session) for session in sessions)
         return _between(rows, schema, "sip_timestamp", start_ns, end_ns)
 
+    def option_values(self, ticker: str, at_ns: int) -> Mapping[str, float]:
+        """Implied volatility, Greeks and open interest as of the session before, by the vendor's names."""
+        return self._market.option_values(ticker, at_ns)
+
     def contracts(
         self, underlying: str, as_of: date, *, expired: bool, expiry_from: date | None, expiry_to: date | None
     ) -> pa.Table:
@@ -135,6 +151,10 @@ class SyntheticWorld:
             for article in self._articles(day)
             if start_ms <= datetime.fromisoformat(str(article["published_utc"])).timestamp() * 1000 <= end_ms
         ]
+
+    def news_tickers(self) -> Sequence[str]:
+        """The shares and some funds that this market does not trade."""
+        return sorted(NEWS_TICKERS)
 
     def treasury_yields(self, first: date, last: date) -> pa.Table:
         """One row a business day, percent a year."""
@@ -176,7 +196,11 @@ class SyntheticWorld:
 
 
 def _between(tables: Iterable[pa.Table], schema: pa.Schema, column: str, first: int, last: int) -> pa.Table:
-    """The rows of sessions in order, cut to the closed range."""
-    rows = pa.concat_tables([schema.empty_table(), *tables])
-    at = rows[column]
-    return rows.filter(pc.and_(pc.greater_equal(at, first), pc.less_equal(at, last))).combine_chunks()
+    """The rows of sessions in order, cut to the closed range; each session's are sorted by the column."""
+    parts = []
+    for table in tables:
+        at = table[column].to_numpy()
+        low = int(np.searchsorted(at, first, side="left"))
+        high = int(np.searchsorted(at, last, side="right"))
+        parts.append(table.slice(low, max(high - low, 0)))
+    return parts[0] if len(parts) == 1 else pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()

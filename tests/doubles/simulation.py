@@ -16,6 +16,7 @@ from functools import cache
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from coverage import Coverage
 
@@ -66,11 +67,13 @@ class Simulation:
 
 
 @contextmanager
-def simulated(world: Path | str, folder: Path, *options: str) -> Iterator[Simulation]:
-    """A simulator of a world on a free port, until the end of the block."""
+def launched(
+    world: Path | str, folder: Path, *options: str, environment: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A simulator's process and what its ready file says, until the end of the block."""
     ready = folder / f"simulator-{time.monotonic_ns()}.json"
     command = [sys.executable, "-m", "simulator", "--world", str(world), "--ready", str(ready), *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=unmeasured(os.environ))
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         deadline = time.monotonic() + PATIENCE_S
         while not ready.exists():
@@ -78,11 +81,22 @@ def simulated(world: Path | str, folder: Path, *options: str) -> Iterator[Simula
                 process.kill()
                 raise AssertionError(process.communicate()[1])
             time.sleep(0.02)
-        facts = json.loads(ready.read_text())
-        yield Simulation(**{name: facts[name] for name in ("rest", "ws", "control", "key", "keys", "pid")})
+        yield process, json.loads(ready.read_text())
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE_S)
+        try:
+            process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+
+
+@contextmanager
+def simulated(world: Path | str, folder: Path, *options: str) -> Iterator[Simulation]:
+    """A simulator of a world on a free port, until the end of the block."""
+    with launched(world, folder, *options, environment=unmeasured(os.environ)) as (_, facts):
+        yield Simulation(**{name: facts[name] for name in ("rest", "ws", "control", "key", "keys", "pid")})
 
 
 @dataclass(frozen=True)

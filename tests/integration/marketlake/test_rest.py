@@ -98,7 +98,8 @@ def test_day_bars_of_each_session_are_found_by_its_date(
     table: str, ticker: str, page_size: int, client: Any, vendor: Simulation, lake: Path
 ) -> None:
     seam_ = seam(vendor.rest, lake, client=client, key=vendor.key)
-    expected = [as_bar(row) for row in of(ticker, small_world.bars(), timespan="day")]
+    days = of(ticker, small_world.bars(), timespan="day")
+    expected = [as_bar(row) for row in days if row["t"] >= small_world.instant_ms(FRIDAY, 0)]
     for day, bar in zip(small_world.SESSIONS, expected, strict=True):
         ask = asks.bars_ask(TABLES[table], ticker, ticker, Span.DAY, day, day, page_size)
         assert [bar] == found_bars(list(seam_.pages(ask)))
@@ -117,7 +118,7 @@ def test_trades_of_a_session_come_back_exactly(
     start = small_world.instant_ms(MONDAY, 0) * 1_000_000
     expected = [row for row in of(ticker, small_world.trades()) if row["sip_timestamp"] >= start]
     names = ("price", "size", "exchange", "id", "sequence_number", "conditions", "tape")
-    assert 40 == len(expected) == len(found)
+    assert 3 < len(expected) == len(found)
     assert [row["sip_timestamp"] for row in expected] == [row["sip_timestamp"].value for row in found]
     assert [[row.get(name) for name in names] for row in expected] == [[row[name] for name in names] for row in found]
 
@@ -157,18 +158,20 @@ def test_a_weekends_news_is_mondays(page_size: int, vendor: Simulation, lake: Pa
     ask = with_page_size(asks.news_ask(Underlying.parse("SPY"), MONDAY, MONDAY), page_size)
     found = rows_of(seam(vendor.rest, lake, key=vendor.key).pages(ask))
 
-    expected = [(row["id"], ticker) for row in small_world.news() for ticker in row["tickers"]]
-    assert sorted(expected) == sorted((row["id"], row["ticker"]) for row in found)
-    assert {("SPY", "neutral"), ("VOO", None)} == {(row["ticker"], row["sentiment"]) for row in found}
+    articles = [row for row in small_world.news() if "SPY" in row["tickers"]]
+    judged = {row["id"]: {said["ticker"]: said["sentiment"] for said in row.get("insights", [])} for row in articles}
+    expected = {(row["id"], ticker, judged[row["id"]].get(ticker)) for row in articles for ticker in row["tickers"]}
+    assert len(expected) == len(found)
+    assert expected == {(row["id"], row["ticker"], row["sentiment"]) for row in found}
 
 
-@pytest.mark.parametrize("page_size", [3, 1_000])
+@pytest.mark.parametrize("page_size", [2, 1_000])
 def test_dividends_and_splits_are_those_of_the_ticker_alone(page_size: int, vendor: Simulation, lake: Path) -> None:
     seam_ = seam(vendor.rest, lake, key=vendor.key)
     paid = rows_of(seam_.pages(with_page_size(asks.dividends_ask("SPY", MONDAY), page_size)))
     split = rows_of(seam_.pages(with_page_size(asks.splits_ask("SPY", MONDAY), page_size)))
 
-    expected = of("SPY", small_world.dividends())
+    expected = [row for row in of("SPY", small_world.dividends()) if row["declaration_date"] <= str(MONDAY)]
     assert [row["ex_dividend_date"] for row in expected] == [str(row["ex_dividend_date"]) for row in paid]
     assert {("SPY", 1.5)} == {(row["ticker"], row["cash_amount"]) for row in paid}
     expected = of("SPY", small_world.splits())
@@ -180,7 +183,9 @@ def test_yields_of_a_year_rise_by_date(page_size: int, vendor: Simulation, lake:
     ask = with_page_size(asks.treasury_yields_ask(2024), page_size)
     found = rows_of(seam(vendor.rest, lake, key=vendor.key).pages(ask))
 
-    expected = [(row["date"], row["yield_1_month"]) for row in small_world.rates()]
+    # A day's curve is known on the day after.
+    known = [row for row in small_world.rates() if row["date"] < str(MONDAY)]
+    expected = [(row["date"], row["yield_1_month"]) for row in known]
     assert expected == [(str(row["date"]), row["yield_1_month"]) for row in found]
 
 
@@ -277,7 +282,7 @@ def name_of(fault: object) -> str:
 def test_a_fault_on_the_third_page_that_passes_leaves_exact_data(fault: object, vendor: Simulation, lake: Path) -> None:
     add_fault(vendor, fault, page=3, lasting=False)
     retry = IMPATIENT if "hang" in name_of(fault) else QUICK
-    pages = list(seam(vendor.rest, lake, key=vendor.key, retry=retry).pages(minute_bars("SPY", FRIDAY, MONDAY, 20)))
+    pages = list(seam(vendor.rest, lake, key=vendor.key, retry=retry).pages(minute_bars("SPY", FRIDAY, MONDAY, 50)))
 
     expected = [as_bar(row) for row in of("SPY", small_world.bars(), timespan="minute")]
     assert expected == found_bars(pages)
@@ -291,13 +296,13 @@ def test_a_fault_on_the_third_page_that_lasts_is_a_typed_error(fault: object, ve
     retry = IMPATIENT if "hang" in name_of(fault) else QUICK
 
     with pytest.raises(VendorError):
-        list(seam(vendor.rest, lake, key=vendor.key, retry=retry).pages(minute_bars("SPY", FRIDAY, MONDAY, 20)))
+        list(seam(vendor.rest, lake, key=vendor.key, retry=retry).pages(minute_bars("SPY", FRIDAY, MONDAY, 50)))
 
 
 @pytest.mark.parametrize("page", [1, 2])
 def test_bars_that_a_cursor_would_skip_are_there_all_the_same(page: int, vendor: Simulation, lake: Path) -> None:
     add_fault(vendor, {"action": "skip_page"}, page=page, lasting=False)
-    pages = list(seam(vendor.rest, lake, key=vendor.key).pages(minute_bars("SPY", FRIDAY, MONDAY, 20)))
+    pages = list(seam(vendor.rest, lake, key=vendor.key).pages(minute_bars("SPY", FRIDAY, MONDAY, 50)))
 
     expected = [as_bar(row) for row in of("SPY", small_world.bars(), timespan="minute")]
     assert expected == found_bars(pages)
@@ -307,7 +312,7 @@ def test_bars_that_a_cursor_would_skip_are_there_all_the_same(page: int, vendor:
 def test_slow_and_chunked_answers_are_as_good_as_others(fault: object, vendor: Simulation, lake: Path) -> None:
     add_fault(vendor, fault, page=1, lasting=True)
 
-    assert 52 == len(rows_of(seam(vendor.rest, lake, key=vendor.key).pages(minute_bars("SPY", MONDAY, MONDAY))))
+    assert 129 == len(rows_of(seam(vendor.rest, lake, key=vendor.key).pages(minute_bars("SPY", MONDAY, MONDAY))))
 
 
 @pytest.mark.parametrize("kind", ["trades", "quotes"])

@@ -152,6 +152,15 @@ def test_a_missing_page(sim, clean) -> None:
     assert [1, 3] == [entry["page"] for entry in sim.control("GET", "/log")[-2:]]
 
 
+@pytest.mark.parametrize("action", [{"action": "skip_page"}, {"action": "repeat_page"}, {"action": "overlap_page"}])
+def test_a_fault_that_looks_at_other_pages_counts_one_request(sim, clean, action) -> None:
+    sim.add_fault(action, {"page": 2})
+    before = sim.control("GET", "/state")["requests"]
+    sim.get(clean[0]["next_url"])
+
+    assert before + 1 == sim.control("GET", "/state")["requests"] == sim.control("GET", "/log")[-1]["number"]
+
+
 def test_a_repeated_page(sim, clean) -> None:
     sim.add_fault({"action": "repeat_page"}, {"page": 2})
 
@@ -176,6 +185,59 @@ def test_rows_doubled_removed_and_out_of_order(sim, clean) -> None:
     assert rows[1:19] == removed
     assert rows != shuffled
     assert sorted(rows) == sorted(shuffled)
+
+
+def counts(answer) -> list[object]:
+    document = answer.json()
+    told = [document.get(name) for name in ("count", "resultsCount", "queryCount")]
+    return [*told, answer.headers["X-Item-Count"], len(document.get("results") or [])]
+
+
+@pytest.mark.parametrize(
+    ("action", "rows"),
+    [
+        ({"action": "remove_rows", "places": [0, 7]}, 48),
+        ({"action": "duplicate_rows", "count": 2}, 52),
+        ({"action": "overlap_page", "rows": 3}, 53),
+        ({"action": "drop_results"}, 0),
+        ({"action": "null_results"}, 0),
+    ],
+)
+def test_counts_agree_with_the_rows_or_tell_the_undisturbed_ones(sim, action, rows) -> None:
+    second = sim.get(BARS).json()["next_url"]
+    for nth, mode in enumerate(("keep", "agree"), start=1):
+        sim.add_fault(action | {"counts": mode}, {"page": 2}, {"nth": nth})
+    kept, agreeing = sim.get(second), sim.get(second)
+
+    assert [50, 50, 50, "50", rows] == counts(kept)
+    assert [rows or None, rows, rows, str(rows), rows] == counts(agreeing)
+
+
+def test_agreeing_counts_of_a_list_that_tells_one_count(sim) -> None:
+    sim.add_fault({"action": "remove_rows", "places": [0, 1, 2], "counts": "agree"})
+    answer = sim.get("/v2/reference/news?limit=5")
+
+    assert (2, "2") == (answer.json()["count"], answer.headers["X-Item-Count"])
+
+
+@pytest.mark.parametrize("to", ["null", "empty", "garbage", "self"])
+def test_the_link_header_tells_the_next_url_of_the_body(sim, to) -> None:
+    assert sim.get(TRADES).headers["Link"] == f'<{sim.get(TRADES).json()["next_url"]}>; rel="next"'
+    sim.add_fault({"action": "next_url", "to": to})
+    answer = sim.get(TRADES)
+
+    next_url = answer.json()["next_url"]
+    assert answer.headers.get("Link") == (f'<{next_url}>; rel="next"' if next_url else None)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [{"action": "drop_results", "keep_next_url": False}, {"action": "error_status"}, {"action": "html"}],
+)
+def test_an_answer_without_next_url_has_no_link_header(sim, action) -> None:
+    sim.add_fault(action)
+
+    assert "Link" not in sim.get(TRADES).headers
 
 
 @pytest.mark.parametrize("value", [None, "12,5", -1, [1]])

@@ -1,5 +1,7 @@
 """Keys and plans on the wire: who may see what, how new, and how often."""
 
+import json
+
 import pytest
 
 BARS = "/v2/aggs/ticker/SPY/range/1/minute/2024-03-11/2024-03-11?limit=50000"
@@ -115,3 +117,55 @@ def test_retry_after_is_told_only_where_the_simulator_is_set_so(sim, tells) -> N
 
     assert 429 == refused.status
     assert ("60" if tells else None) == refused.headers.get("Retry-After")
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("/switches", {"calls": 0}),
+        ("/switches", {"calls": -1}),
+        ("/switches", {"window_s": 0}),
+        ("/clock", {"speed": -1}),
+        ("/clock", {"advance_s": 1e300}),
+    ],
+)
+def test_what_no_clock_or_limit_can_be_is_refused_and_changes_nothing(sim, path, change) -> None:
+    before = sim.control("GET", "/state")
+    refused = sim.pool.request("POST", sim.ready["control"] + path, body=json.dumps(change).encode(), retries=False)
+
+    assert 400 == refused.status
+    assert next(iter(change)) in json.loads(refused.data)["error"]
+    assert before == sim.control("GET", "/state")
+    assert 200 == sim.get(CONTRACTS, "free").status
+
+
+OLD_DAYS = "/v2/aggs/ticker/AAA/range/1/day/{}/2024-03-11?limit=50000"
+
+
+@pytest.mark.parametrize("plan", ["free", "starter"])
+@pytest.mark.parametrize("history", ["all", "truncate", "refuse"])
+def test_days_before_a_plans_history_are_given_left_out_or_refused(sim, plan, history) -> None:
+    """Two years after the first of its bars, the free plan's history has just lost that day."""
+    sim.control("POST", "/switches", {"history": history})
+    sim.set_clock("2026-01-02T21:00")
+    old, young = sim.get(OLD_DAYS.format("2024-01-02"), plan), sim.get(OLD_DAYS.format("2024-01-03"), plan)
+    loses = plan == "free" and history != "all"
+
+    assert (403 if loses and history == "refuse" else 200) == old.status
+    if old.status == 200:
+        assert len(young.json()["results"]) + (not loses) == len(old.json()["results"])
+    else:
+        assert "NOT_AUTHORIZED" == old.json()["status"]
+    assert {200} == {young.status, sim.get("/v2/aggs/ticker/AAA/prev", plan).status}
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/open-close/AAA/2024-01-02", "/v2/aggs/grouped/locale/us/market/stocks/2024-01-02"]
+)
+def test_one_day_before_a_plans_history_is_refused_as_well(sim, path) -> None:
+    sim.set_clock("2026-01-02T21:00")
+    assert 200 == sim.get(path, "free").status
+    sim.control("POST", "/switches", {"history": "refuse"})
+
+    assert 403 == sim.get(path, "free").status
+    assert 200 == sim.get(path, "advanced").status

@@ -2,6 +2,7 @@
 
 import pytest
 
+from simulator.faults.actions import Cut
 from simulator.faults.script import FaultScript, FaultScriptError, Rule, parse_rules, read_script
 
 
@@ -31,7 +32,7 @@ def test_a_script_is_a_list_one_rule_or_nothing(tmp_path) -> None:
     rule = {"do": {"action": "cut"}}
 
     assert [] == parse_rules(None, "test")
-    assert [rule["do"]] == [{"action": "cut"} for _ in parse_rules(rule, "test")]
+    assert [Cut()] == [alone.do for alone in parse_rules(rule, "test")]
     assert 2 == len(parse_rules([rule, rule], "test"))
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from simulator.plans import AssetClass
 from simulator.recorded import RecordedWorld, WorldError
 from simulator.world import BAR_SCHEMA, BaseSpan
 
@@ -91,7 +92,7 @@ def test_rows_out_of_order_are_sorted_and_rows_of_one_time_keep_theirs(tmp_path)
 
     assert [1.0, 3.0, 2.0, 4.0, 0.0] == world.trades("SPY", 0, 10)["price"].to_pylist()
     assert [2.0, 4.0] == world.trades("SPY", 2, 2)["price"].to_pylist()
-    assert ["A", "SPY"] == list(world.tickers())
+    assert ["A", "SPY"] == list(world.tickers(AssetClass.STOCKS, date(2024, 3, 8)))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from datetime import date, timedelta
 import pyarrow.compute as pc
 import pytest
 
+from simulator import exchange_hours
 from simulator.synthetic import SyntheticWorld
+from simulator.synthetic.calendar import FIRST_DAY, LAST_DAY, new_york_calendar
 from simulator.world import BaseSpan
 
 FULL, HALF, CLOSED = date(2025, 8, 29), date(2024, 11, 29), date(2025, 1, 9)
@@ -137,3 +139,13 @@ def test_high_and_low_enclose_open_close_and_average(
         slack = 0.01
         assert pc.all(pc.less_equal(bars["vw"], pc.add(bars["h"], slack))).as_py()
         assert pc.all(pc.greater_equal(bars["vw"], pc.subtract(bars["l"], slack))).as_py()
+
+
+def test_the_market_and_its_clock_know_the_same_sessions() -> None:
+    calendar = new_york_calendar()
+    days = [FIRST_DAY + timedelta(days=step) for step in range((LAST_DAY - FIRST_DAY).days + 1)]
+
+    for day in days:
+        session = calendar.on(day)
+        hours = None if session is None else (session.open_ms * 10**6, session.close_ms * 10**6)
+        assert hours == exchange_hours.regular_session(day), day

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from vollib.black_scholes import black_scholes
+from vollib.black_scholes.greeks import analytical
 
 from simulator.synthetic import SyntheticWorld
-from simulator.synthetic.pricing import Terms, bid_and_ask, implied_volatility, option_value
+from simulator.synthetic.pricing import Terms, bid_and_ask, implied_volatility, option_value, sensitivities
 from simulator.world import BaseSpan
 
 SHARE = st.floats(50.0, 900.0)
@@ -38,6 +39,31 @@ def test_value_is_black_scholes_at_the_smiles_volatility_and_never_below_exercis
     exercise = max(share - strike if is_call else strike - share, 0.0)
 
     assert value(terms, share, vix, years) == pytest.approx(max(expected, exercise), abs=1e-9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(share=SHARE, moneyness=MONEYNESS, years=YEARS, rate=RATE, vix=VIX, is_call=st.booleans())
+def test_greeks_are_those_of_black_scholes_at_the_volatility_told_with_them(
+    share: float, moneyness: float, years: float, rate: float, vix: float, is_call: bool
+) -> None:
+    terms = Terms(is_call, share * moneyness, rate, 0.003 * share, 1.0)
+    told = sensitivities(terms, share, vix, years)
+    worth, sign = value(terms, share, vix, years), 1 if is_call else -1
+    spot, flag = share - terms.dividends, "c" if is_call else "p"
+    time_value = worth - max(sign * (spot - terms.strike * np.exp(-rate * years)), 0.0)
+    assume(abs(time_value - 0.005) > 1e-9)
+
+    # At the value of exercise no volatility explains the price.
+    assert bool(told) == (time_value >= 0.005 and worth > sign * (share - terms.strike))
+    if told:
+        arguments = (flag, spot, terms.strike, years, rate, told.pop("implied_volatility"))
+        assert black_scholes(*arguments) == pytest.approx(worth, abs=1e-9)
+        assert told == {name: pytest.approx(getattr(analytical, name)(*arguments), abs=1e-9) for name in told}
+        assert set(told) == {"delta", "gamma", "theta", "vega"}
+
+
+def test_a_contract_at_its_expiry_has_no_greeks() -> None:
+    assert sensitivities(Terms(True, 600.0, 0.04, 0.0, 1.0), 601.0, 17.0, 0.0) == {}
 
 
 @settings(max_examples=150, deadline=None)

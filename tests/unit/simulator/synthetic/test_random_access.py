@@ -14,7 +14,8 @@ import pytest
 from simulator.synthetic import SyntheticWorld
 from simulator.world import BaseSpan
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 DAYS = [date(2015, 1, 2), date(2024, 3, 11), date(2024, 11, 29), date(2025, 8, 29), date(2027, 12, 31)]
 TICKERS = ["SPY", "AAPL", "I:VIX", "I:SPX", "O:SPY250919C00600000"]
 
@@ -44,9 +45,9 @@ def fingerprint(world: SyntheticWorld, what: str) -> str:
     """A hash of everything that a world gives for ``ticker@date``."""
     ticker, _, text = what.partition("@")
     day = date.fromisoformat(text)
-    # Noon UTC less twelve hours and plus 24: a window that holds the New York date whatever the clocks do.
-    start = (day.toordinal() - date(1970, 1, 1).toordinal()) * DAY_MS + DAY_MS // 6
-    end = start + DAY_MS - 1
+    # From 04:00 UTC for 25 hours: a window that holds the New York date whatever the clocks do.
+    start = (day.toordinal() - date(1970, 1, 1).toordinal()) * DAY_MS + 4 * HOUR_MS
+    end = start + 25 * HOUR_MS - 1
     return digest(
         *(world.bars(ticker, span, start, end) for span in BaseSpan),
         world.trades(ticker, start * 10**6, end * 10**6),

@@ -48,6 +48,7 @@ def test_trades_and_quotes_include_both_bounds(world: SyntheticWorld, at: Callab
     times = ask("SPY", at(DAY, "10:00") * 10**6, at(DAY, "10:01") * 10**6)["sip_timestamp"].to_pylist()
 
     assert ask("SPY", times[3], times[9])["sip_timestamp"].to_pylist() == times[3:10]
+    assert ask("SPY", times[9], times[3]).num_rows == 0
 
 
 @pytest.mark.parametrize(
