@@ -4,6 +4,7 @@ So the same flow runs from the command line without a server (docs/adr/0001). Re
 the command line there is a person, and every run goes on where the last one stopped.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import as_completed as as_calls_completed
@@ -21,6 +22,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from marketlake.errors import KeyRefused, MarketlakeError, is_transient
 from marketlake.plan import Batch
 from tasks.desk import settings
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Not that a time limit ends a task of a thread only behind the call that it waits for: ours wait for seconds."""
+    return not str(record.msg).startswith("Timeout of %s seconds configured for this task")
+
+
+logging.getLogger("prefect.task_runs").addFilter(_is_worth_telling)
 
 
 @dataclass(frozen=True, slots=True)
