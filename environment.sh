@@ -33,5 +33,6 @@ if [ -z "$uv" ]; then
 fi
 
 "$uv" venv --quiet --allow-existing --python "$python" .venv
-"$uv" pip sync --quiet --python .venv --require-hashes requirements.lock
+# Compiled here and once: where Python is told to write no bytecode, every start would compile for seconds.
+"$uv" pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements.lock
 "$uv" pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
