@@ -7,13 +7,19 @@ from prefect import flow
 from marketlake.plan import NEEDS_CONTRACTS
 from tasks.alerts import tell_slack
 from tasks.batches import fetch_batch, plan_batches
+from tasks.naming import named
 from tasks.orders import read_order
 from tasks.progress import Progress
 from tasks.reports import BackfillReport, keep_backfill_report
 from tasks.step import take, take_each
 
 
-@flow(name="backfill", flow_run_name="backfill {start} to {end}", on_failure=[tell_slack], on_crashed=[tell_slack])
+@flow(
+    name="backfill",
+    flow_run_name=named("backfill", "start", "end", between=" to "),
+    on_failure=[tell_slack],
+    on_crashed=[tell_slack],
+)
 def backfill(
     tables: list[str] | None = None,
     tickers: list[str] | None = None,

@@ -8,13 +8,14 @@ from marketlake.consolidation import Consolidation
 from marketlake.errors import MarketlakeError
 from tasks.alerts import tell_slack
 from tasks.consolidation import choose_sessions, consolidate_choice
+from tasks.naming import named
 from tasks.reports import keep_consolidation, raise_failures
 from tasks.step import take
 
 
 @flow(
     name="consolidate",
-    flow_run_name="consolidate {underlying} {session}",
+    flow_run_name=named("consolidate", "underlying", "session"),
     on_failure=[tell_slack],
     on_crashed=[tell_slack],
 )

@@ -8,6 +8,7 @@ from marketlake.discover import Selection
 from tasks.alerts import tell_slack
 from tasks.batches import fetch_batch, plan_batches
 from tasks.contracts import choose_contracts
+from tasks.naming import named
 from tasks.orders import read_order
 from tasks.progress import Progress
 from tasks.reports import BackfillReport, keep_selection
@@ -16,7 +17,7 @@ from tasks.step import take, take_each
 
 @flow(
     name="discover-options",
-    flow_run_name="contracts of {underlying} {session}",
+    flow_run_name=named("contracts of", "underlying", "session"),
     on_failure=[tell_slack],
     on_crashed=[tell_slack],
 )
