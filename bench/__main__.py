@@ -6,18 +6,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import align, rest_decode
+from bench import align, rate_limit, rest_decode
 
-BENCHMARKS = {"rest_decode": rest_decode.run, "align": align.run}
+BENCHMARKS = {"rest_decode": rest_decode.run, "align": align.run, "rate_limit": rate_limit.run}
 
 
 def main() -> None:
     results = {name: run().as_json() for name, run in BENCHMARKS.items()}
     Path(__file__).with_name("latest.json").write_text(json.dumps(results, indent=2) + "\n")
-    table = Table("benchmark", "ours, ms", "peer, ms", "ratio", "goal")
+    table = Table("benchmark", "ours, ms", "peer, ms", "ratio", "goal", "goal is")
     for name, found in results.items():
         row = (found["ours"] * 1e3, found["peer"] * 1e3, found["ratio"], found["goal"])
-        table.add_row(name, *(f"{value:,.2f}" for value in row))
+        is_met = found["ratio"] >= found["goal"]
+        table.add_row(name, *(f"{value:,.2f}" for value in row), "met" if is_met else "[bold red]MISSED[/]")
     Console().print(table)
 
 

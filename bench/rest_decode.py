@@ -33,7 +33,10 @@ def run() -> Comparison:
     body = body_of(ROWS)
     ask = bars_ask(TABLES["stock_bars"], "SPY", "SPY", Span.MINUTE, date(2024, 1, 2), date(2024, 2, 5), ROWS)
     ours, peer = parse(ask, body).rows, frame_of(body)
-    for column, field in (("open", "open"), ("high", "high"), ("low", "low"), ("close", "close"), ("volume", "volume")):
-        assert np.array_equal(ours[column].to_numpy(), peer[field].to_numpy())
-    assert np.array_equal(ours["start"].cast("int64").to_numpy(), peer["timestamp"].to_numpy() * 1_000_000)
+    expected = {name: peer[name] for name in ("open", "high", "low", "close", "volume", "vwap")}
+    expected |= {"start": peer["timestamp"] * 1_000_000, "trades": peer["transactions"]}
+    for name in set(ours.column_names) - {"ticker", "span"}:
+        found = ours[name].cast("int64") if name == "start" else ours[name]
+        assert np.array_equal(found.to_numpy(), expected[name].to_numpy()), name
+    assert ours.select(["ticker", "span"]).to_pylist() == [{"ticker": "SPY", "span": "minute"}] * ROWS
     return compare(lambda: parse(ask, body), lambda: frame_of(body), GOAL)

@@ -170,6 +170,8 @@ class Answer:
         for name, promised in (("resultsCount", envelope.results_count), ("count", envelope.count)):
             if promised is not None and promised != count:
                 self._refuse(f"the page promises {name} {promised} and holds {count} rows")
+        if not count:
+            self._require_no_promise(envelope)
         self._require_own(envelope, rows)
         digest = hashlib.blake2b(results, digest_size=16).digest()
         if count and digest in self._digests:
@@ -229,6 +231,13 @@ class Answer:
             return _ROW[self.ask.kind].decode(raw)
         except UNREADABLE:
             return None
+
+    def _require_no_promise(self, envelope: _Envelope) -> None:
+        """Refuse an empty page among others: the vendor gives a next_url only where there is more."""
+        if self.pages:
+            self._refuse("the page is empty, although the page before it promised more")
+        if self.ask.kind is AskKind.BARS and envelope.next_url is not UNSET:
+            self._refuse("the page is empty, although its next_url begins behind the last bar that it gave")
 
     def _require_own(self, envelope: _Envelope, rows: Sequence[Any]) -> None:
         if self.ask.kind is AskKind.BARS:

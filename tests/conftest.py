@@ -1,15 +1,34 @@
-"""What every test may use: the recorded worlds, where they are, and a process environment that is nobody's."""
+"""What every test may use: the recorded worlds, where they are, and a process environment that is nobody's.
+
+The environment is emptied when pytest reads this file, once in each of its workers: fixtures of modules and sessions
+and the processes that they start must not see a key, a lake or a home of the person who runs the tests either.
+"""
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
 
-# Before Prefect is imported anywhere: no telemetry, and time enough for its embedded server on a busy machine.
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+RECORDED = {"MARKETLAKE_WORLDS", "MARKETLAKE_REFERENCE_DATA"}
+OURS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "SLACK_BOT_TOKEN")
+OURS_BEGIN = ("MARKETLAKE_", "PREFECT_", "AWS_")
+_HOME = TemporaryDirectory(prefix="marketlake-tests-", ignore_cleanup_errors=True)
+
+for _name in sorted(os.environ):
+    if _name in OURS or (_name.startswith(OURS_BEGIN) and _name not in RECORDED):
+        del os.environ[_name]
+os.environ |= {
+    "XDG_STATE_HOME": f"{_HOME.name}/state",
+    "AWS_CONFIG_FILE": f"{_HOME.name}/no-aws-config",
+    "AWS_SHARED_CREDENTIALS_FILE": f"{_HOME.name}/no-aws-credentials",
+    # Before Prefect is imported anywhere: no telemetry, and time enough for its embedded server on a busy machine.
+    "PREFECT_HOME": f"{_HOME.name}/prefect",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+}
 
 # A shared machine makes single examples slow; pytest's own time limit catches what hangs. The examples are the same in
 # every run, so that a change is judged by what it changes; `make soak` searches with new ones.
@@ -17,18 +36,15 @@ settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("same")
 
-RECORDED = {"MARKETLAKE_WORLDS", "MARKETLAKE_REFERENCE_DATA"}
-OURS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "SLACK_BOT_TOKEN", "PREFECT_API_URL")
+
+def pytest_unconfigure() -> None:
+    """Leave nothing of this worker's home behind."""
+    _HOME.cleanup()
 
 
 @pytest.fixture(autouse=True)
-def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No key, lake or setting of the person who runs the tests reaches them."""
-    for name in list(os.environ):
-        if name in OURS or (
-            name.startswith("MARKETLAKE_") and name not in {"MARKETLAKE_WORLDS", "MARKETLAKE_REFERENCE_DATA"}
-        ):
-            monkeypatch.delenv(name)
+def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a test does to the rate limit of a key holds back no other test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 

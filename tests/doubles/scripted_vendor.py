@@ -4,7 +4,7 @@ import gzip
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,9 +54,13 @@ DROPPED = Reply(b"", "close")
 
 @dataclass
 class ScriptedVendor:
-    """Answers the n-th request with the n-th reply; a request beyond the script is answered with 599."""
+    """Answers the n-th request with the n-th reply; a request beyond the script is answered with 599.
+
+    Requests for a path that has an answer of its own get that, and are neither counted nor remembered.
+    """
 
     replies: list[Reply]
+    own: Mapping[str, Reply] = field(default_factory=dict)  # by path
     url: str = ""
     requests: list[str] = field(default_factory=list)  # path and query of each
     heads: list[str] = field(default_factory=list)  # request line and headers of each
@@ -92,18 +96,21 @@ class ScriptedVendor:
                     return
 
     def _reply_to(self, head: str) -> Reply:
+        target = head.split(" ", 2)[1]
+        if target in self.own:
+            return self.own[target]
         with self._lock:
             number = len(self.requests)
-            self.requests.append(head.split(" ", 2)[1])
+            self.requests.append(target)
             self.heads.append(head)
         return self.replies[number] if number < len(self.replies) else http("beyond the script", 599)
 
 
 @contextmanager
-def scripted_vendor(replies: Sequence[Reply]) -> Iterator[ScriptedVendor]:
+def scripted_vendor(replies: Sequence[Reply], own: Mapping[str, Reply] | None = None) -> Iterator[ScriptedVendor]:
     """A scripted vendor on a free port of the loopback, until the end of the block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        vendor = ScriptedVendor(list(replies), f"http://127.0.0.1:{listener.getsockname()[1]}")
+        vendor = ScriptedVendor(list(replies), own or {}, f"http://127.0.0.1:{listener.getsockname()[1]}")
         server = threading.Thread(target=vendor._serve, args=(listener,), daemon=True)
         server.start()
         try:

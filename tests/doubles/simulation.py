@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,6 +24,8 @@ from coverage import Coverage
 PATIENCE_S = 60
 # Set for commands whose coverage counts. Measuring doubles their time, and most tests run them once more on other data.
 MEASURED = "TEST_MEASURED"
+# The command kills itself before it makes its n-th file or folder durable.
+KILLED_AT_SYNC = "TEST_KILLED_AT_SYNC"
 
 
 def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
@@ -46,6 +49,11 @@ class Simulation:
         with urllib.request.urlopen(f"{self.control}/log", timeout=10) as answer:
             found: list[dict[str, object]] = json.loads(answer.read())
         return found
+
+    def struck(self) -> int:
+        """How often the fault rules in force have struck."""
+        with urllib.request.urlopen(f"{self.control}/faults", timeout=10) as answer:
+            return sum(rule["struck"] for rule in json.loads(answer.read()))
 
     def misbehave(self, *rules: Mapping[str, object]) -> None:
         """From now on these fault rules, and no others, are in force."""
@@ -149,7 +157,20 @@ def _command_line(arguments: tuple[str, ...], environment: Mapping[str, str], fo
     measuring = Coverage.current()
     if measuring is not None and MEASURED not in environment:
         measuring.stop()
+    if KILLED_AT_SYNC in environment:
+        _die_at_sync(int(environment[KILLED_AT_SYNC]))
     sys.argv = ["marketlake", *arguments]
     from flows.__main__ import main  # noqa: PLC0415
 
     main()
+
+
+def _die_at_sync(number: int) -> None:
+    sync, calls = os.fsync, count(1)
+
+    def counted(descriptor: int) -> None:
+        if next(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = counted

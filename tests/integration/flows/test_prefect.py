@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from echoes import leaks
 from prefect_server import PREFECT, PrefectServer, prefect_server
 from simulation import Simulation, marketlake, simulated
 from slack_api import SlackApiDouble
@@ -19,6 +20,7 @@ from slack_api import SlackApiDouble
 __all__ = ["prefect_server"]
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 180
+PAGE = 200  # the most that the server gives at once
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -67,6 +69,17 @@ def ask(server: PrefectServer, path: str, **body: object) -> list[dict[str, obje
     with urllib.request.urlopen(request, timeout=30) as answer:
         found: list[dict[str, object]] = json.loads(answer.read())
     return found
+
+
+def told(server: PrefectServer) -> str:
+    """Everything that the server was told of its runs, as it gives it to anybody who asks."""
+    found: list[dict[str, object]] = []
+    for kind in ("logs", "artifacts", "flow_runs", "task_runs"):
+        offset = 0
+        while page := ask(server, f"/{kind}/filter", limit=PAGE, offset=offset):
+            found += page
+            offset += PAGE
+    return json.dumps(found)
 
 
 def test_a_cron_deployment_has_scheduled_runs(deployed: PrefectServer) -> None:
@@ -127,48 +140,85 @@ def test_a_failing_run_posts_one_message(
     assert "POLYGON_API_KEY" in text, "the cause says what to do"
     assert "/runs/flow-run/" in text
     assert "a-key-that-nobody-knows" not in text
-    told = [*ask(deployed, "/logs/filter", limit=200), *ask(deployed, "/artifacts/filter", limit=200)]
-    told += ask(deployed, "/flow_runs/filter", limit=200) + ask(deployed, "/task_runs/filter", limit=200)
-    assert "Unknown API Key" in json.dumps(told), "the cause is in the run's log"
-    assert "a-key-that-nobody-knows" not in json.dumps(told)
+    kept = told(deployed)
+    assert "Unknown API Key" in kept, "the cause is in the run's log"
+    assert "a-key-that-nobody-knows" not in kept
+    assert [] == leaks(tmp_path, "a-key-that-nobody-knows")
 
 
 BACKFILL = """
-import datetime
+import datetime, logging, os
 from flows.backfill import backfill
+for name in ("marketlake", "urllib3"):
+    logging.getLogger(name).setLevel(os.environ["TEST_LOGGERS_AT"])
 day = datetime.date(2025, 8, 29)
 backfill(["stock_bars", "index_bars", "option_contracts", "option_bars"], ["SPY", "I:VIX", "@chosen"], day, day)
 """
 
 
-def test_a_flow_run_that_is_killed_ends_like_an_undisturbed_one(
-    prefect_server: PrefectServer, vendor: Simulation, tmp_path: Path
-) -> None:
-    lakes = {}
-    for name in ("undisturbed", "killed"):
-        state = {"XDG_STATE_HOME": str(tmp_path / name)}
-        env = {**vendor.environment(tmp_path / name / "lake", **state), **prefect_server.environment}
-        if name == "killed":
-            before = len(vendor.requests())
-            run = subprocess.Popen(
-                [sys.executable, "-c", BACKFILL],
-                env=env,
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            deadline = time.monotonic() + PATIENCE_S
-            while len(vendor.requests()) < before + 40:
-                assert time.monotonic() < deadline
-                assert run.poll() is None
-                time.sleep(0.01)
-            run.kill()
-            run.wait(PATIENCE_S)
-        subprocess.run(
-            [sys.executable, "-c", BACKFILL], env=env, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S
-        )
-        raw = tmp_path / name / "lake" / "raw"
-        lakes[name] = {str(path.relative_to(raw)): path.read_bytes() for path in raw.rglob("*.parquet")}
+@pytest.fixture(scope="module")
+def undisturbed(prefect_server: PrefectServer, vendor: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of a run at DEBUG that nobody kills, from a vendor that repeats the key in pages and errors."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    bars = {"path": "/v2/aggs/*"}
+    repeated = {"action": "set_field", "field": "note", "value": f"apiKey={vendor.key}", "places": [0]}
+    vendor.misbehave(
+        {"match": bars, "when": {"nth": 1}, "do": {"action": "status", "code": 500, "body": f"key={vendor.key}"}},
+        {"match": bars, "when": {"nth": 2}, "do": repeated},
+    )
+    env = {
+        **vendor.environment(folder / "lake", XDG_STATE_HOME=str(folder), TEST_LOGGERS_AT="DEBUG"),
+        **prefect_server.environment,
+        "PREFECT_LOGGING_LEVEL": "DEBUG",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "marketlake,urllib3",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BACKFILL],
+        env=env, cwd=ROOT, check=True, capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert vendor.key not in done.stdout + done.stderr
+    assert vendor.struck() == 2, "the key was repeated twice"
+    vendor.misbehave()
+    return folder / "lake"
 
-    assert lakes["undisturbed"]
-    assert lakes["undisturbed"] == lakes["killed"]
+
+def test_a_flow_run_that_is_killed_ends_like_an_undisturbed_one(
+    prefect_server: PrefectServer, vendor: Simulation, undisturbed: Path, tmp_path: Path
+) -> None:
+    env = {
+        **vendor.environment(tmp_path / "lake", XDG_STATE_HOME=str(tmp_path), TEST_LOGGERS_AT="INFO"),
+        **prefect_server.environment,
+    }
+    before = len(vendor.requests())
+    run = subprocess.Popen(
+        [sys.executable, "-c", BACKFILL], env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while len(vendor.requests()) < before + 40:
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.kill()
+    run.wait(PATIENCE_S)
+    subprocess.run(
+        [sys.executable, "-c", BACKFILL], env=env, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S
+    )
+
+    assert partitions(undisturbed)
+    assert partitions(undisturbed) == partitions(tmp_path / "lake")
+
+
+def test_a_key_that_the_vendor_repeats_is_in_nothing_that_a_run_at_debug_leaves(
+    prefect_server: PrefectServer, vendor: Simulation, undisturbed: Path
+) -> None:
+    kept = told(prefect_server)
+
+    assert "urllib3.connectionpool" in kept, "nothing can leak from a silent log"
+    assert ask(prefect_server, "/artifacts/filter", limit=1)
+    assert vendor.key not in kept
+    assert [] == leaks(undisturbed.parent, vendor.key)
+
+
+def partitions(lake: Path) -> dict[str, bytes]:
+    raw = lake / "raw"
+    return {str(path.relative_to(raw)): path.read_bytes() for path in raw.rglob("*.parquet")}

@@ -10,11 +10,13 @@ import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.fs
 import pytest
+import s3fs
 from moto.server import ThreadedMotoServer
 from simulation import Simulation, marketlake, simulated
 
 SESSION = "2025-08-29"
 BUCKET = "lake-of-a-test"
+FILES = "**/data.parquet"
 COMMANDS = (
     ("backfill", "--tables", "stock_bars,index_bars,treasury_yields,news", "--start", SESSION),
     ("discover", "--underlying", "SPY", "--session", SESSION),
@@ -77,28 +79,41 @@ def test_raw_and_consolidated_have_the_same_bytes(lakes: tuple[Path, dict[str, b
 
 def test_every_folder_opens_in_every_reader(lakes: tuple[Path, dict[str, bytes]], s3: str) -> None:
     lake, _ = lakes
-    folders = sorted({str(path.relative_to(lake).parents[2]) for path in lake.glob("*/**/session=*/data.parquet")})
-    folders = [folder for folder in folders if folder.split("/")[0] in {"raw", "consolidated"}]
+    # A folder is what stands before the keys of its partitions: owner and session, a year, or nothing at all.
+    folders = {path.relative_to(lake).as_posix().split("=")[0].rpartition("/")[0] for path in lake.glob(FILES)}
+    folders = {folder for folder in folders if folder.split("/")[0] in {"raw", "consolidated"}}
     options = {
         "key": "someone", "secret": "something", "client_kwargs": {"endpoint_url": s3, "region_name": "us-east-1"}
     }  # fmt: skip
     remote = pyarrow.fs.S3FileSystem(
         access_key="someone", secret_key="something", endpoint_override=s3, region="us-east-1"
     )
-    assert len(folders) >= 6
-    for folder in folders:
+    of_polars = {
+        "aws_access_key_id": "someone", "aws_secret_access_key": "something", "aws_endpoint_url": s3,
+        "aws_region": "us-east-1", "aws_allow_http": "true",
+    }  # fmt: skip
+    connection = duckdb.connect()
+    connection.register_filesystem(s3fs.S3FileSystem(**options))
+    assert {"raw/stocks/bars", "raw/reference/treasury_yields", "raw/options/bars"} <= folders
+    assert len(folders) >= 7
+    for folder in sorted(folders):
+        here, there = f"{lake}/{folder}", f"s3://{BUCKET}/spy/{folder}"
+        in_duckdb = "SELECT count(*) FROM read_parquet('{}/**/*.parquet', hive_partitioning=true)"
         counts = {
-            "pandas": len(pd.read_parquet(lake / folder)),
-            "pandas on S3": len(pd.read_parquet(f"s3://{BUCKET}/spy/{folder}", storage_options=options)),
-            "pyarrow": ds.dataset(lake / folder, partitioning="hive").count_rows(),
-            "pyarrow on S3": ds.dataset(f"{BUCKET}/spy/{folder}", filesystem=remote, partitioning="hive").count_rows(),
-            "polars": pl.scan_parquet(lake / folder).collect().height,
-            "duckdb": _duckdb(
-                f"SELECT count(*) FROM read_parquet('{lake / folder}/**/*.parquet', hive_partitioning=true)"
-            ),
+            "pandas": len(pd.read_parquet(here)),
+            "pandas on S3": len(pd.read_parquet(there, storage_options=options)),
+            "pyarrow": ds.dataset(here, partitioning="hive").count_rows(),
+            "pyarrow on S3": ds.dataset(
+                there.removeprefix("s3://"), filesystem=remote, partitioning="hive"
+            ).count_rows(),
+            "polars": pl.scan_parquet(here).collect().height,
+            "polars on S3": pl.scan_parquet(f"{there}/{FILES}", storage_options=of_polars).collect().height,
+            "duckdb": connection.sql(in_duckdb.format(here)).fetchall()[0][0],
+            "duckdb on S3": connection.sql(in_duckdb.format(there)).fetchall()[0][0],
         }
 
         assert len(set(counts.values())) == 1, (folder, counts)
+        assert counts["pandas"], folder
 
 
 def test_wrong_credentials_are_one_clear_line(s3: str, vendor: Simulation, tmp_path: Path) -> None:
@@ -114,7 +129,3 @@ def test_wrong_credentials_are_one_clear_line(s3: str, vendor: Simulation, tmp_p
     assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr
     assert "a-bucket-that-nobody-made" in done.stderr
-
-
-def _duckdb(sql: str) -> int:
-    return int(duckdb.sql(sql).fetchall()[0][0])

@@ -9,16 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_world
-from scripted_vendor import DROPPED, Reply, chunked, http, ok, scripted_vendor
+from echoes import echoes, leaks
+from scripted_vendor import scripted_vendor
 from seam import KEY, rows_of, seam
 from simulation import Simulation, simulated
 
 from marketlake import asks
-from marketlake.capture import decode_page
 from marketlake.tables import TABLES, Span
 
 FRIDAY, MONDAY = small_world.SESSIONS
@@ -100,58 +99,22 @@ def test_a_walk_that_was_killed_goes_on_and_asks_one_page_again_at_most(
     assert {"attempt-001"} == {path.parent.name for path in (tmp_path / "lake").rglob("page-*.zst")}
 
 
-def page(*minutes: int, then: int | None = None, **more: Any) -> dict[str, Any]:
-    open_ms = small_world.instant_ms(FRIDAY, 9, 30)
-    rows = [{"t": open_ms + m * 60_000, "o": 1, "h": 1, "l": 1, "c": 1, "v": 10.5} for m in minutes]
-    document: dict[str, Any] = {"ticker": "SPY", "status": "OK", "adjusted": False, "resultsCount": len(rows)}
-    if then is not None:
-        path = f"/v2/aggs/ticker/SPY/range/1/minute/{open_ms + then * 60_000}/{MONDAY}"
-        document["next_url"] = f"http://other.example:81{path}?cursor=abc&apiKey={KEY}"
-    return document | {"results": rows} | more
-
-
-ECHOES: list[Reply] = [
-    ok(page(0, 1, then=2), X_Request_Id=KEY),
-    ok(page(2, 3, then=4, echo=KEY, headers={"Authorization": f"Bearer {KEY}"})),
-    http(f"<html>{KEY}</html>", Content_Type="text/html"),
-    ok({"status": "ERROR", "error": f"key {KEY} is bad"}),
-    http(f'{{"message":"{KEY} is not entitled"}}', 403),
-    http(f"404 page not found {KEY}", 404, Content_Type="text/plain"),
-    ok(page(0, 1, then=2)),
-    chunked(page(2, 3, then=4, ticker=KEY), ends=True),
-    ok(page(2, 3, then=4, ticker=KEY)),
-    http("", 302, Location=f"http://127.0.0.1:1/?apiKey={KEY}"),
-    ok({"status": "NOT_AUTHORIZED", "message": KEY}),
-    http(f'{{"error":"Unknown API Key {KEY}"}}', 401),
-    http("", 500, X_Request_Id=KEY),
-    DROPPED,
-    Reply(f"HTTP/1.1 200 {KEY}\r\nX: {KEY}\r\nContent-Length: 1000\r\n\r\n{KEY}".encode(), "hang"),
-    Reply(f"{KEY} is no protocol\r\n\r\n".encode(), "close"),
-]
-
-
 @pytest.mark.parametrize("client", ["polygon", "massive"])
 def test_the_key_appears_nowhere_even_where_the_vendor_repeats_it(client: str, tmp_path: Path) -> None:
-    with scripted_vendor(ECHOES) as echo:
+    replies = echoes(KEY)
+    with scripted_vendor(replies) as echo:
         child = start(echo.url, tmp_path / "lake", client, KEY, FRIDAY, MONDAY, 8)
         output, _ = child.communicate(timeout=60)
 
         assert 0 == child.returncode, output
-        assert len(ECHOES) <= len(echo.requests), "every reply of the script was met"
+        assert len(replies) <= len(echo.requests), "every reply of the script was met"
         assert all(f"Authorization: Bearer {KEY}" in head for head in echo.heads)
         assert not [request for request in echo.requests if KEY in request]
     assert "DEBUG:urllib3" in output, "the loggers were listening"
     assert "is not entitled" in output
     assert KEY not in output
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".zst" for path in files)
-    for path in files:
-        data = path.read_bytes()
-        if path.suffix == ".zst":
-            kept = decode_page(str(path), data)
-            data = kept.body + repr(kept.slip).encode()
-        assert KEY.encode() not in data, path
-        assert KEY not in str(path)
+    assert list(tmp_path.rglob("*.zst"))
+    assert [] == leaks(tmp_path, KEY)
 
 
 def test_importing_the_clients_prints_nothing_twice(tmp_path: Path) -> None:

@@ -121,10 +121,8 @@ def test_delayed_data_are_accepted_and_said_to_be_so() -> None:
     assert not Answer(BARS).accept(bars(0)).is_delayed
 
 
-def test_an_empty_page_in_the_middle_is_followed() -> None:
-    assert accepted(
-        TRADES, listed(trade(0), next_url=next_trades("a")), listed(next_url=next_trades("b")), listed(trade(1))
-    ).is_complete
+def test_a_list_that_begins_with_an_empty_page_goes_on_to_the_promised_rows() -> None:
+    assert accepted(TRADES, listed(next_url=next_trades("a")), listed(trade(1))).is_complete
 
 
 @pytest.mark.parametrize(
@@ -174,6 +172,16 @@ ODD_PAGES: list[Any] = [
         BARS, [bars(results=ABSENT, next_url=next_bars(1))], "no results", id="results dropped, next_url kept"
     ),
     pytest.param(BARS, [bars(results=ABSENT, resultsCount=ABSENT, queryCount=ABSENT)], "no results", id="nothing said"),
+    pytest.param(BARS, [bars(next_url=next_bars(1))], "page is empty", id="no bars, and more behind them"),
+    pytest.param(BARS, [FIRST, bars()], "promised more", id="an empty last page of bars"),
+    pytest.param(BARS, [FIRST, bars(results=ABSENT)], "promised more", id="an empty last page without results"),
+    pytest.param(BARS, [FIRST, bars(next_url=next_bars(3))], "promised more", id="an empty page of bars between"),
+    pytest.param(TRADES, [FIRST_TRADES, listed()], "promised more", id="an empty last page of trades"),
+    pytest.param(TRADES, [FIRST_TRADES, listed(count=0)], "promised more", id="an empty last page that counts none"),
+    pytest.param(
+        TRADES, [FIRST_TRADES, listed(next_url=next_trades("c"))], "promised more", id="an empty page of trades between"
+    ),
+    pytest.param(TRADES, [listed(next_url=next_trades("b")), listed()], "promised more", id="nothing but empty pages"),
     pytest.param(TRADES, [listed(results=ABSENT)], "no results", id="list without results"),
     pytest.param(BARS, [bars(results=None)], "no list", id="results null"),
     pytest.param(TRADES, [listed(results={})], "no list", id="results an object"),
