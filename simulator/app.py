@@ -1,14 +1,11 @@
 """The ASGI application: requests off the wire, answers onto it.
 
-Answers are made on one thread of their own, so that a large page never holds up the event loop that the stream shares,
-and a world never sees two requests at once. How an answer goes out is in ``wire``.
+Answers are made on the world's own thread, so that a large page never holds up the event loop that the stream shares.
+How an answer goes out is in ``wire``.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -24,7 +21,9 @@ from simulator.gate import Request
 from simulator.journal import Link, LoggedRequest
 from simulator.replies import BadParameter
 from simulator.simulation import Simulation
+from simulator.stream.gateway import Gateway
 from simulator.wire import Wire, encode_body
+from simulator.world_thread import WorldThread
 
 CONTROL_PREFIX: Final = "/_control"
 
@@ -32,12 +31,12 @@ Made = tuple[Answer, bytes, bool]
 """An answer, its bytes as they go out, and whether those are gzip."""
 
 
-def build_app(simulation: Simulation, stopping: asyncio.Event) -> Starlette:
-    """The vendor's REST side and the control address; ``stopping`` ends answers that hang."""
+def build_app(simulation: Simulation, gateway: Gateway, worker: WorldThread, stopping: asyncio.Event) -> Starlette:
+    """The vendor's REST side and the control address of both sides; ``stopping`` ends answers that hang."""
     return Starlette(
         routes=[
-            Mount(CONTROL_PREFIX, routes=control_routes(simulation)),
-            Mount("/", app=VendorSide(simulation, stopping)),
+            Mount(CONTROL_PREFIX, routes=control_routes(simulation, gateway)),
+            Mount("/", app=VendorSide(simulation, worker, stopping)),
         ]
     )
 
@@ -45,20 +44,20 @@ def build_app(simulation: Simulation, stopping: asyncio.Event) -> Starlette:
 class VendorSide:
     """Everything that the vendor answers."""
 
-    def __init__(self, simulation: Simulation, stopping: asyncio.Event) -> None:
+    def __init__(self, simulation: Simulation, worker: WorldThread, stopping: asyncio.Event) -> None:
         self._simulation = simulation
+        self._worker = worker
         self._stopping = stopping
-        self._worker = _AnswerThread(self._make)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request = _request(scope, headers)
         accepts_gzip = "gzip" in headers.get("accept-encoding", "").lower()
-        answer, body, is_gzip = await self._worker.answer(request, accepts_gzip=accepts_gzip)
+        answer, body, is_gzip = await self._worker.run(lambda: self._make(request, accepts_gzip=accepts_gzip))
         await Wire(receive, send, self._stopping).deliver(answer, body, is_gzip=is_gzip)
 
-    def _make(self, request: Request, accepts_gzip: bool) -> Made:
+    def _make(self, request: Request, *, accepts_gzip: bool) -> Made:
         simulation = self._simulation
         address = request.address()
         link = simulation.chains.link(address)
@@ -85,35 +84,6 @@ class VendorSide:
             )
         )
         return answer, *encode_body(answer, accepts_gzip=accepts_gzip)
-
-
-class _AnswerThread:
-    """Makes answers one after the other.
-
-    It is a daemon, which a thread pool's threads are not: a process that is told to stop does not wait for an answer
-    that a synthetic world still works on.
-    """
-
-    def __init__(self, make: Callable[[Request, bool], Made]) -> None:
-        self._make = make
-        self._jobs: SimpleQueue[tuple[Request, bool, Future[Made]]] = SimpleQueue()
-        Thread(target=self._work, name="answers", daemon=True).start()
-
-    async def answer(self, request: Request, *, accepts_gzip: bool) -> Made:
-        """The answer to a request, in its turn."""
-        future: Future[Made] = Future()
-        self._jobs.put((request, accepts_gzip, future))
-        return await asyncio.wrap_future(future)
-
-    def _work(self) -> None:
-        while True:
-            request, accepts_gzip, future = self._jobs.get()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(self._make(request, accepts_gzip))
-            except Exception as error:  # noqa: BLE001 - raised again in the request that waits for it
-                future.set_exception(error)
 
 
 def _request(scope: Scope, headers: Mapping[str, str]) -> Request:

@@ -1,13 +1,29 @@
 """The simulated now that REST and the stream share.
 
-The clock stands still unless a speed is given; the control address may set it, move it on or let it run. Wall time
-comes in as a function, so that a test owns it.
+The clock stands still unless a speed is given; the control address may set it, move it on or let it run. It never goes
+past the limit that the stream gives it: REST shows nothing that the stream is far from having sent. Wall time comes in
+as a function, so that a test owns it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from simulator.newyork import NEW_YORK, NS_PER_S, moment
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Where the clock was when it was last touched; replaced as a whole, for readers on other threads."""
+
+    set_at_ns: int
+    wall_at_set_ns: int
+    speed: float
+    limit_ns: int | None
+
+    def at(self, wall_ns: int) -> int:
+        now_ns = self.set_at_ns + int((wall_ns - self.wall_at_set_ns) * self.speed)
+        return now_ns if self.limit_ns is None else min(now_ns, self.limit_ns)
 
 
 class SimulatedClock:
@@ -15,32 +31,30 @@ class SimulatedClock:
 
     def __init__(self, start_ns: int, speed: float, wall_ns: Callable[[], int]) -> None:
         self._wall_ns = wall_ns
-        self._set_at_ns = start_ns
-        self._wall_at_set_ns = wall_ns()
-        self._speed = speed
+        self._run = _Run(start_ns, wall_ns(), speed, None)
 
     @property
     def speed(self) -> float:
         """Simulated seconds a wall second."""
-        return self._speed
+        return self._run.speed
 
     def now_ns(self) -> int:
         """The simulated now, nanoseconds since the epoch."""
-        return self._set_at_ns + int((self._wall_ns() - self._wall_at_set_ns) * self._speed)
+        return self._run.at(self._wall_ns())
 
     def move_to(self, now_ns: int) -> None:
-        """Sets the simulated now; it runs on from there at the speed it had."""
-        self._set_at_ns = now_ns
-        self._wall_at_set_ns = self._wall_ns()
-
-    def advance(self, seconds: float) -> None:
-        """Moves the simulated now on, or back when negative."""
-        self.move_to(self.now_ns() + int(seconds * NS_PER_S))
+        """Sets the simulated now; it runs on from there at the speed it had, without a limit."""
+        self._run = _Run(now_ns, self._wall_ns(), self._run.speed, None)
 
     def run_at(self, speed: float) -> None:
         """Changes the speed from now on; 0 stops the clock."""
-        self.move_to(self.now_ns())
-        self._speed = speed
+        wall_ns = self._wall_ns()
+        self._run = replace(self._run, set_at_ns=self._run.at(wall_ns), wall_at_set_ns=wall_ns, speed=speed)
+
+    def allow_until(self, limit_ns: int | None) -> None:
+        """Sets how far the clock may run, None for any distance; what it stood at an earlier limit is not caught up."""
+        wall_ns = self._wall_ns()
+        self._run = _Run(self._run.at(wall_ns), wall_ns, self._run.speed, limit_ns)
 
     def iso(self) -> str:
         """The simulated now as ISO 8601 with the New York offset."""

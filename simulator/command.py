@@ -20,7 +20,10 @@ class _Instant(click.ParamType[int]):
 
 @click.command()
 @click.option(
-    "--world", required=True, metavar="synthetic|PATH", help="A made-up market, or a recorded world's folder."
+    "--world",
+    required=True,
+    metavar="synthetic|PATH",
+    help="A made-up market, the folder of a recorded world, or that of a lake.",
 )
 @click.option("--session", type=click.DateTime(["%Y-%m-%d"]), help="Start the clock after this New York date.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the synthetic world and request ids.")
@@ -30,6 +33,8 @@ class _Instant(click.ParamType[int]):
     "--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Fault rules, YAML or JSON."
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option("--stream-port", type=click.IntRange(0, 65535), default=0, help="The WebSocket side's port; 0 as above.")
+@click.option("--no-compression", is_flag=True, help="Accept no permessage-deflate on the WebSocket side.")
 @click.option(
     "--ready", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Written once it listens."
 )
@@ -42,17 +47,19 @@ def simulate(
     speed: float,
     faults: Path | None,
     port: int,
+    stream_port: int,
+    no_compression: bool,
     ready: Path,
 ) -> None:
     """Stand in for the vendor on 127.0.0.1 until SIGTERM."""
     # The server's imports take most of a second; --help does without them.
     from simulator.faults.script import FaultScriptError  # noqa: PLC0415
-    from simulator.recorded import WorldError  # noqa: PLC0415
+    from simulator.recorded_files import WorldError  # noqa: PLC0415
     from simulator.server import Options, run  # noqa: PLC0415
 
     day: date | None = None if session is None else session.date()
     try:
-        run(Options(world, ready, day, seed, clock, speed, faults, port))
+        run(Options(world, ready, day, seed, clock, speed, faults, port, stream_port, not no_compression))
     except (WorldError, FaultScriptError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The control address: state, request log, clock, faults and switches, for tests and people; the vendor has none.
+"""The control address: state, log, clock, stream, faults and switches, for tests and people; the vendor has none.
 
 Every answer is JSON. A body that cannot be obeyed is refused with 400 and one sentence.
 """
@@ -14,37 +14,54 @@ from starlette.routing import Route
 from simulator.asks import OverLimit
 from simulator.clock import parse_instant_ns
 from simulator.faults.script import FaultScriptError, parse_rules
+from simulator.newyork import NS_PER_S
 from simulator.plans import History
 from simulator.simulation import Simulation
+from simulator.stream.gateway import Gateway
+from simulator.stream.switches import Evicted, SlowReader
+from simulator.stream.topics import Subscription
 
 Handler = Callable[[Request], Awaitable[object]]
 _CENTURY_S: Final = 100 * 365.25 * 86_400
 
 
 class ClockChange(msgspec.Struct, forbid_unknown_fields=True):
-    """Any of: a time to set, seconds to go on, a speed to run at, a pause; done in this order."""
+    """Any of: a time to set, seconds to go on, the next message to go on to, a speed, a pause; done in this order.
+
+    What lies between now and a time that is set is not streamed; what one goes on through is, before the answer comes.
+    """
 
     set: str | None = None
     advance_s: Annotated[float, msgspec.Meta(ge=-_CENTURY_S, le=_CENTURY_S)] | None = None
+    step: bool = False
     speed: Annotated[float, msgspec.Meta(ge=0)] | None = None
     pause: bool = False
 
 
 class SwitchChange(msgspec.Struct, forbid_unknown_fields=True):
-    """Any of: whether a 429 tells ``Retry-After``, what becomes of a ``limit`` too large or a day too old, limits."""
+    """Any of: whether a 429 tells ``Retry-After``, what becomes of a ``limit`` too large or a day too old, limits.
+
+    The stream's are in ``stream.switches``.
+    """
 
     retry_after: bool | None = None
     over_limit: OverLimit | None = None
     history: History | None = None
     calls: Annotated[int, msgspec.Meta(ge=1)] | None = None
     window_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    strict: bool | None = None
+    buffer_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    slow_reader: SlowReader | None = None
+    evicted: Evicted | None = None
+    connections_per_key: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    auth_timeout_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
-def control_routes(simulation: Simulation) -> list[Route]:
+def control_routes(simulation: Simulation, gateway: Gateway) -> list[Route]:
     """The routes under the control prefix."""
 
     async def state(_: Request) -> object:
-        return _state(simulation)
+        return _state(simulation, gateway)
 
     async def log(_: Request) -> object:
         return simulation.journal.requests()
@@ -52,21 +69,24 @@ def control_routes(simulation: Simulation) -> list[Route]:
     async def reset(_: Request) -> object:
         simulation.journal.clear()
         simulation.limiter.forget()
-        return _state(simulation)
+        gateway.reset()
+        return _state(simulation, gateway)
 
     async def change_clock(request: Request) -> object:
-        _change_clock(simulation, msgspec.json.decode(await request.body(), type=ClockChange))
-        return _state(simulation)
+        await _change_clock(simulation, gateway, msgspec.json.decode(await request.body(), type=ClockChange))
+        return _state(simulation, gateway)
 
     async def change_switches(request: Request) -> object:
         _change_switches(simulation, msgspec.json.decode(await request.body(), type=SwitchChange))
-        return _state(simulation)
+        gateway.wake()
+        return _state(simulation, gateway)
 
     async def faults(_: Request) -> object:
         return simulation.faults.states()
 
     async def add_faults(request: Request) -> object:
         simulation.faults.add(parse_rules(msgspec.json.decode(await request.body()), "the request's body"))
+        gateway.wake()
         return simulation.faults.states()
 
     async def clear_faults(_: Request) -> object:
@@ -82,11 +102,28 @@ def control_routes(simulation: Simulation) -> list[Route]:
         Route("/faults", _json(faults), methods=["GET"]),
         Route("/faults", _json(add_faults), methods=["POST"]),
         Route("/faults", _json(clear_faults), methods=["DELETE"]),
+        *_stream_routes(gateway),
     ]
 
 
-def _state(simulation: Simulation) -> dict[str, object]:
-    limiter = simulation.limiter
+def _stream_routes(gateway: Gateway) -> list[Route]:
+    async def stream(_: Request) -> object:
+        return gateway.report()
+
+    async def published(request: Request) -> object:
+        query = request.query_params
+        subscription = Subscription.parse(query.get("subscription", ""))
+        after_ns, until_ns = (parse_instant_ns(query.get(name, "")) for name in ("after", "until"))
+        return await gateway.published(subscription, after_ns, until_ns)
+
+    return [
+        Route("/stream", _json(stream), methods=["GET"]),
+        Route("/published", _json(published), methods=["GET"]),
+    ]
+
+
+def _state(simulation: Simulation, gateway: Gateway) -> dict[str, object]:
+    limiter, stream = simulation.limiter, gateway.report()
     return {
         "world": simulation.world.name,
         "underlying": simulation.world.underlying,
@@ -98,33 +135,41 @@ def _state(simulation: Simulation) -> dict[str, object]:
         "faults": len(simulation.faults.states()),
         "switches": simulation.switches,
         "free_plan": {"calls": limiter.calls, "window_s": limiter.window_s},
+        "stream": {
+            "switches": simulation.stream,
+            "connections": len(stream.connections),
+            "opened": stream.opened,
+            "most_connections": stream.most_connections,
+            "most_contracts": stream.most_contracts,
+        },
     }
 
 
-def _change_clock(simulation: Simulation, change: ClockChange) -> None:
+async def _change_clock(simulation: Simulation, gateway: Gateway, change: ClockChange) -> None:
     clock = simulation.clock
     if change.set is not None:
-        clock.move_to(parse_instant_ns(change.set))
+        gateway.seek(parse_instant_ns(change.set))
     if change.advance_s is not None:
-        clock.advance(change.advance_s)
+        if change.advance_s < 0:
+            gateway.seek(clock.now_ns() + int(change.advance_s * NS_PER_S))
+        else:
+            await gateway.step(change.advance_s)
+    if change.step:
+        await gateway.step(None)
     if change.speed is not None:
         clock.run_at(change.speed)
     if change.pause:
         clock.run_at(0.0)
+    gateway.wake()
 
 
 def _change_switches(simulation: Simulation, change: SwitchChange) -> None:
-    switches, limiter = simulation.switches, simulation.limiter
-    if change.retry_after is not None:
-        switches.retry_after = change.retry_after
-    if change.over_limit is not None:
-        switches.over_limit = change.over_limit
-    if change.history is not None:
-        switches.history = change.history
-    if change.calls is not None:
-        limiter.calls = change.calls
-    if change.window_s is not None:
-        limiter.window_s = change.window_s
+    """Each switch stands where it belongs under the name that the request has for it."""
+    for name, value in msgspec.structs.asdict(change).items():
+        owners = (simulation.switches, simulation.limiter, simulation.stream)
+        owner = next(owner for owner in owners if hasattr(owner, name))
+        if value is not None:
+            setattr(owner, name, value)
 
 
 def _json(handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -71,6 +71,16 @@ class Terms:
     kinds: frozenset[DataKind]
     freshness: Freshness
 
+    @property
+    def has_stream(self) -> bool:
+        """Whether the plan includes WebSocket access: those with market data do, but for the free one."""
+        return DataKind.BARS in self.kinds and self.freshness is not Freshness.END_OF_DAY
+
+    @property
+    def delay_ns(self) -> int:
+        """How much later than at the vendor's real-time host the stream's messages come."""
+        return DELAY_NS if self.freshness is Freshness.DELAYED else 0
+
 
 _REFERENCE: Final = frozenset({DataKind.REFERENCE})
 _BARS: Final = _REFERENCE | {DataKind.BARS}

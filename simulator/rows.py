@@ -1,4 +1,4 @@
-"""Arrow tables to JSON rows in the vendor's manner: a null field is left out.
+"""Arrow tables to JSON rows in the vendor's manner, for REST and the stream: a null field is left out.
 
 A page of 50,000 rows is on the hot path of every backfill, so columns are turned to Python lists at once and zipped
 into structs that msgspec encodes without a dict a row.
@@ -20,8 +20,8 @@ def render_rows(table: pa.Table) -> list[msgspec.Struct]:
         return []
     names = [name for name in table.column_names if table[name].null_count < table.num_rows]
     if not names:
-        return [_row_type(())() for _ in range(table.num_rows)]
-    return list(map(_row_type(tuple(names)), *(_values(table[name]) for name in names)))
+        return [row_type(())() for _ in range(table.num_rows)]
+    return list(map(row_type(tuple(names)), *(column_values(table[name]) for name in names)))
 
 
 def row_dicts(table: pa.Table) -> list[dict[str, object]]:
@@ -30,13 +30,15 @@ def row_dicts(table: pa.Table) -> list[dict[str, object]]:
 
 
 @lru_cache(maxsize=256)
-def _row_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
+def row_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    """A row with these keys, in this order; ``msgspec.UNSET`` leaves one out."""
     fields: list[tuple[str, Any, Any]] = [(f"f{place}", Any, msgspec.UNSET) for place in range(len(names))]
     wire_names = {f"f{place}": name for place, name in enumerate(names)}
     return msgspec.defstruct("Row", fields, rename=wire_names, gc=False)
 
 
-def _values(column: pa.ChunkedArray) -> Sequence[object]:
+def column_values(column: pa.ChunkedArray) -> Sequence[object]:
+    """The column as Python values, ``msgspec.UNSET`` for a null."""
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0)

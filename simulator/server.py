@@ -21,12 +21,16 @@ import uvicorn
 from simulator.app import CONTROL_PREFIX, build_app
 from simulator.clock import SimulatedClock
 from simulator.faults.script import FaultScript, read_script
+from simulator.lake import LakeWorld, is_lake
 from simulator.newyork import instant_ns
 from simulator.plans import Plan, RateLimiter, standard_accounts
-from simulator.recorded import RecordedWorld, WorldError
+from simulator.recorded import RecordedWorld
+from simulator.recorded_files import WorldError
 from simulator.simulation import Simulation
+from simulator.stream.gateway import Gateway, bound_socket
 from simulator.view import POST_MARKET_END
 from simulator.world import World
+from simulator.world_thread import WorldThread
 
 HOST: Final = "127.0.0.1"
 SYNTHETIC: Final = "synthetic"
@@ -47,6 +51,8 @@ class Options:
     speed: float = 0.0
     faults: Path | None = None
     port: int = 0
+    stream_port: int = 0
+    has_compression: bool = True
 
 
 def run(options: Options) -> None:
@@ -66,11 +72,8 @@ def run(options: Options) -> None:
         seed=options.seed,
         faults=FaultScript([] if options.faults is None else read_script(options.faults)),
     )
-    # asyncio turns off the wait of small packets only where the socket names its protocol.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, options.port))
-        _serve(simulation, listener, options.ready)
+    with bound_socket(HOST, options.port) as listener, bound_socket(HOST, options.stream_port) as stream_listener:
+        _serve(simulation, listener, stream_listener, options)
 
 
 def open_world(options: Options) -> World:
@@ -84,20 +87,39 @@ def open_world(options: Options) -> World:
             return SyntheticWorld(seed=options.seed, last_session=options.session)
         except ValueError as error:
             raise WorldError(Path(SYNTHETIC), str(error)) from error
-    return RecordedWorld(Path(options.world))
+    folder = Path(options.world)
+    return LakeWorld(folder) if is_lake(folder) else RecordedWorld(folder)
 
 
 class _Server(uvicorn.Server):
     """Says when it listens, and ends hanging answers when it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event, announce: "_Announcement") -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        stopping: asyncio.Event,
+        gateway: Gateway,
+        stream_listener: socket.socket,
+        announce: "_Announcement",
+    ) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._gateway = gateway
+        self._stream_listener = stream_listener
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        await self._gateway.open(self._stream_listener, self._stop)
         self._announce.publish()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._gateway.close()
+        await super().shutdown(sockets)
+
+    def _stop(self) -> None:
+        """A stream that has failed must not look like a quiet one."""
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
@@ -108,6 +130,7 @@ class _Server(uvicorn.Server):
 class _Announcement:
     ready: Path
     port: int
+    stream_port: int
     keys: dict[str, str]
     clock: str
 
@@ -116,7 +139,7 @@ class _Announcement:
         rest = f"http://{HOST}:{self.port}"
         content = {
             "rest": rest,
-            "ws": f"ws://{HOST}:{self.port}",
+            "ws": f"ws://{HOST}:{self.stream_port}",
             "control": f"{rest}{CONTROL_PREFIX}",
             "key": self.keys[Plan.ADVANCED],
             "keys": self.keys,
@@ -128,10 +151,12 @@ class _Announcement:
         aside.replace(self.ready)
 
 
-def _serve(simulation: Simulation, listener: socket.socket, ready: Path) -> None:
+def _serve(simulation: Simulation, listener: socket.socket, stream_listener: socket.socket, options: Options) -> None:
     stopping = asyncio.Event()
+    worker = WorldThread()
+    gateway = Gateway(simulation, worker, time.monotonic_ns, has_compression=options.has_compression)
     config = uvicorn.Config(
-        build_app(simulation, stopping),
+        build_app(simulation, gateway, worker, stopping),
         http="h11",
         ws="none",
         lifespan="off",
@@ -142,8 +167,9 @@ def _serve(simulation: Simulation, listener: socket.socket, ready: Path) -> None
         timeout_keep_alive=3600,  # a paused client must not find its connection gone
     )
     keys = {account.name: key for key, account in simulation.accounts.items()}
-    announcement = _Announcement(ready, listener.getsockname()[1], keys, simulation.clock.iso())
-    server = _Server(config, stopping, announcement)
+    ports = listener.getsockname()[1], stream_listener.getsockname()[1]
+    announcement = _Announcement(options.ready, *ports, keys, simulation.clock.iso())
+    server = _Server(config, stopping, gateway, stream_listener, announcement)
     logging.getLogger("uvicorn.error").addFilter(_is_not_deliberate)
     # uvicorn raises the signal again when it is done, for whoever listens after it; that must not end us with -15.
     for sig in (signal.SIGTERM, signal.SIGINT):

@@ -10,6 +10,8 @@ from simulator.clock import SimulatedClock
 from simulator.faults.script import FaultScript
 from simulator.journal import Journal, PageChains
 from simulator.plans import Account, History, RateLimiter
+from simulator.revisions import BarHistory
+from simulator.stream.switches import StreamSwitches
 from simulator.view import View
 from simulator.world import World
 
@@ -33,13 +35,18 @@ class Simulation:
     seed: int
     faults: FaultScript
     switches: Switches = field(default_factory=Switches)
+    stream: StreamSwitches = field(default_factory=StreamSwitches)
     journal: Journal = field(default_factory=Journal)
     chains: PageChains = field(default_factory=PageChains)
     answered: int = 0
+    history: BarHistory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.history = BarHistory(self.world)
 
     def view(self, account: Account) -> View:
         """The market as an account sees it now."""
-        return View(self.world, account, self.clock.now_ns(), beyond_history=self.switches.history)
+        return View(self.world, self.history, account, self.clock.now_ns(), beyond_history=self.switches.history)
 
     def next_request_id(self) -> str:
         """Thirty-two hex digits that a second run with the same seed gives again."""

@@ -1,11 +1,11 @@
 """What one key may see of a world at one instant: the only door from an endpoint to the market.
 
 No look-ahead is decided here and nowhere else. A trade, a quote, an article is seen from its time on; a second or
-minute bar once its window has ended; a day bar once post-market trading has ended (20:00 New York). Until then a day
-that the world records is shown as far as its finished minutes tell, and not at all without minutes. Dividends are
-seen from their declaration, splits from their execution, Treasury yields from the day after their date. A delayed plan
-sees market data as they were 15 minutes ago, the free plan as they were at the end of the last finished day, and where
-the simulator is set so, no further back than two years.
+minute bar once its window has ended, with the reports that have come by then; a day bar once post-market trading has
+ended (20:00 New York). Until then a day that the world records is shown as far as its finished minutes tell, and not at
+all without minutes. Dividends are seen from their declaration, splits from their execution, Treasury yields from the
+day after their date. A delayed plan sees market data as they were 15 minutes ago, the free plan as they were at the end
+of the last finished day, and where the simulator is set so, no further back than two years.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from simulator.newyork import DAY_MS, NS_PER_MS, date_of_ms, day_bounds_ms, inst
 from simulator.plans import DELAY_NS, Account, AssetClass, DataKind, Freshness, History, asset_of
 from simulator.reading import read_backward
 from simulator.replies import NotEntitled
+from simulator.revisions import WIDTH_MS, BarHistory
 from simulator.windows import aggregate
 from simulator.world import BAR_SCHEMA, BaseSpan, World
 
 POST_MARKET_END: Final = time(20)
-_SPAN_MS: Final = {BaseSpan.SECOND: 1000, BaseSpan.MINUTE: 60_000}
 _WHOLE_DAY_FIELDS: Final = frozenset({"v", "vw", "n"})
 _INDEX_AFTER_CLOSE_MS: Final = 15 * 60_000
 _HOUR_NS: Final = 3_600_000 * NS_PER_MS
@@ -39,6 +39,7 @@ class View:
     """The market as one account sees it now."""
 
     world: World
+    history: BarHistory
     account: Account
     now_ns: int
     beyond_history: History = History.ALL
@@ -99,7 +100,8 @@ class View:
         horizon_ms = self.horizon_ns(asset_of(ticker)) // NS_PER_MS
         start_ms = max(start_ms, self.earliest_ns(asset_of(ticker)) // NS_PER_MS)
         if span is not BaseSpan.DAY:
-            return self.world.bars(ticker, span, start_ms, min(end_ms, horizon_ms - _SPAN_MS[span]))
+            ended = self.world.bars(ticker, span, start_ms, min(end_ms, horizon_ms - WIDTH_MS[span]))
+            return self.history.known_at(ticker, span, ended, self.horizon_ns(asset_of(ticker)))
         today = date_of_ms(horizon_ms)
         first_ms, last_ms = day_bounds_ms(today)
         if self.is_over(today, asset_of(ticker)) or end_ms < first_ms:
@@ -128,7 +130,7 @@ class View:
         horizon_ns = self.horizon_ns(asset)
         minutes = self.bars(ticker, BaseSpan.MINUTE, *day_bounds_ms(date_of_ms(horizon_ns // NS_PER_MS)))
         if minutes.num_rows:
-            end_ms = minutes["t"][-1].as_py() + _SPAN_MS[BaseSpan.MINUTE]
+            end_ms = minutes["t"][-1].as_py() + WIDTH_MS[BaseSpan.MINUTE]
             return minutes["c"][-1].as_py(), end_ms * NS_PER_MS
         bar = self.day_so_far(ticker)
         if bar.num_rows == 0:

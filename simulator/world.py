@@ -25,6 +25,7 @@ BAR_SCHEMA = pa.schema(
         "n": pa.int64(),
     }
 )
+VALUE_SCHEMA = pa.schema({"timestamp": pa.int64(), "value": pa.float64()})  # ns since the epoch
 
 
 class BaseSpan(StrEnum):
@@ -62,6 +63,9 @@ class World(Protocol):
 
     def quotes(self, ticker: str, start_ns: int, end_ns: int) -> pa.Table:
         """v3 quote fields, ``start_ns <= sip_timestamp <= end_ns``; a missing side is price 0, size 0."""
+
+    def index_values(self, ticker: str, start_ns: int, end_ns: int) -> pa.Table:
+        """Published values of an index in VALUE_SCHEMA, ``start_ns <= timestamp <= end_ns``."""
 
     def contracts(
         self, underlying: str, as_of: date, *, expired: bool, expiry_from: date | None, expiry_to: date | None

@@ -1,17 +1,12 @@
-"""Sale conditions of share trades: which of them enter the prices and the volume of a bar.
-
-The rules are the consolidated ones of the vendor's condition list. With several conditions a trade counts for a price
-only if each of them allows it. Form T makes prices of minute bars outside regular hours and none inside them.
-"""
+"""The kinds of share trades that the market makes; each counts for what ``simulator.conditions`` says of its codes."""
 
 from enum import IntEnum
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from simulator.reference_tables import HIGH_LOW_NO, OPEN_CLOSE_NO, VOLUME_NO
+from simulator.conditions import effect_of
 
 
 class Kind(IntEnum):
@@ -62,11 +57,8 @@ CODES: Final[dict[Kind, list[int] | None]] = {
 CODE_LISTS: Final = pa.array([CODES[kind] for kind in Kind], pa.list_(pa.int64()))
 
 
-def _allowed(forbidding: frozenset[int], also: frozenset[Kind] = frozenset()) -> NDArray[np.bool_]:
-    return np.array([not forbidding & set(CODES[kind] or ()) and kind not in also for kind in Kind], np.bool_)
-
-
 # One entry a kind. A Form T report inside regular hours is late, and makes no price there.
-MAKES_EXTREMES: Final = _allowed(HIGH_LOW_NO, frozenset({Kind.LATE_FORM_T}))
-MAKES_EDGES: Final = _allowed(OPEN_CLOSE_NO, frozenset({Kind.LATE_FORM_T}))
-MAKES_VOLUME: Final = _allowed(VOLUME_NO)
+_EFFECTS: Final = [effect_of(CODES[kind], is_regular=kind is Kind.LATE_FORM_T) for kind in Kind]
+MAKES_EXTREMES: Final = np.array([effect.on_extremes for effect in _EFFECTS], np.bool_)
+MAKES_EDGES: Final = np.array([effect.on_edges for effect in _EFFECTS], np.bool_)
+MAKES_VOLUME: Final = np.array([effect.on_volume for effect in _EFFECTS], np.bool_)

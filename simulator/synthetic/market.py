@@ -26,12 +26,16 @@ from simulator.synthetic.quotes import quotes_table
 from simulator.synthetic.rates import yield_curves
 from simulator.synthetic.reference import INDICES, MARKET_SHARE, SHARES, VIX
 from simulator.synthetic.trades import make_trades, trades_table
-from simulator.world import BaseSpan
+from simulator.world import VALUE_SCHEMA, BaseSpan
 
 # The activity of options is that of this many trades a minute in the share.
 USUAL_TRADES_PER_MINUTE = 150.0
 WIDTH_MS = {BaseSpan.SECOND: 1000, BaseSpan.MINUTE: MINUTE_MS, BaseSpan.DAY: 86_400_000}
 _NEAR = 0.03  # of the last close
+# Sessions of shares whose trades and quotes are kept, some megabytes each: whoever streams all shares reads them in
+# turns, a little of each at a time, and none may be made anew at each turn.
+_KEPT_TICKS = len(SHARES) + 2
+_KEPT_CONTRACTS = 1200  # the same of contracts, of which one connection may have a thousand; some ten kilobytes each
 # How many sessions of a ticker are kept, by the size of their bars.
 _KEPT_BARS = {BaseSpan.SECOND: 16, BaseSpan.MINUTE: 512, BaseSpan.DAY: 8192}
 
@@ -48,19 +52,23 @@ class Market:
         self.chain: Callable[[str], Chain] = lru_cache(maxsize=len(SHARES))(self._make_chain)
         self._edges: Callable[[str, Session], FloatArray] = lru_cache(maxsize=128)(self._make_edges)
         self._frames: Callable[[str, Session], Frames] = lru_cache(maxsize=16)(self._make_frames)
-        self._trades: Callable[[str, Session], ShareTrades] = lru_cache(maxsize=4)(self._make_trades)
+        self._trades: Callable[[str, Session], ShareTrades] = lru_cache(maxsize=_KEPT_TICKS)(self._make_trades)
         self._around: Callable[[str, Session], Surroundings] = lru_cache(maxsize=64)(self._make_surroundings)
-        self._contract_session: Callable[[str, Session], ContractSession] = lru_cache(maxsize=1024)(
+        self._contract_session: Callable[[str, Session], ContractSession] = lru_cache(maxsize=_KEPT_CONTRACTS)(
             self._make_contract_session
         )
         self._bars: dict[BaseSpan, Callable[[str, Session], pa.Table]] = {
             span: lru_cache(maxsize=kept)(partial(self._make_bars, span)) for span, kept in _KEPT_BARS.items()
         }
-        # A share's tables are some megabytes each, a contract's a hundredth of that.
-        self._share_trades: Callable[[str, Session], pa.Table] = lru_cache(maxsize=4)(self._make_share_trades)
-        self._share_quotes: Callable[[str, Session], pa.Table] = lru_cache(maxsize=4)(self._make_share_quotes)
-        self._option_trades: Callable[[str, Session], pa.Table] = lru_cache(maxsize=128)(self._make_option_trades)
-        self._option_quotes: Callable[[str, Session], pa.Table] = lru_cache(maxsize=128)(self._make_option_quotes)
+        self._share_trades: Callable[[str, Session], pa.Table] = lru_cache(maxsize=_KEPT_TICKS)(self._make_share_trades)
+        self._share_quotes: Callable[[str, Session], pa.Table] = lru_cache(maxsize=_KEPT_TICKS)(self._make_share_quotes)
+        self._option_trades: Callable[[str, Session], pa.Table] = lru_cache(maxsize=_KEPT_CONTRACTS)(
+            self._make_option_trades
+        )
+        self._option_quotes: Callable[[str, Session], pa.Table] = lru_cache(maxsize=_KEPT_CONTRACTS)(
+            self._make_option_quotes
+        )
+        self._values: Callable[[str, Session], pa.Table] = lru_cache(maxsize=16)(self._make_values)
 
     def bars(self, ticker: str, span: BaseSpan, session: Session) -> pa.Table:
         """A session's bars of a known ticker."""
@@ -73,6 +81,10 @@ class Market:
     def quotes(self, ticker: str, session: Session) -> pa.Table:
         """A session's quotes of a known share or contract."""
         return self._share_quotes(ticker, session) if ticker in SHARES else self._option_quotes(ticker, session)
+
+    def values(self, ticker: str, session: Session) -> pa.Table:
+        """A session's published values of a known index."""
+        return self._values(ticker, session)
 
     def near_contracts(self, ticker: str, session: Session) -> list[str]:
         """Contracts of a share within 3 % of its last close that expire within a week, sorted."""
@@ -159,6 +171,10 @@ class Market:
         if ticker == VIX.ticker:
             return vix_values(self._seed, self._market, session)
         return spx_values(self._seed, self._edges(MARKET_SHARE.ticker, session), session)
+
+    def _make_values(self, ticker: str, session: Session) -> pa.Table:
+        values = self._index_values(ticker, session)
+        return pa.table([values.time_ns, values.value], schema=VALUE_SCHEMA)
 
     def _make_contract_session(self, ticker: str, session: Session) -> ContractSession:
         contract = parse_option(ticker)

@@ -1,8 +1,8 @@
 """A share's trades: a session's frames made into trades whose bars are the frames' bars, and their reports.
 
-The trades between a frame's own are in fillers.py; what a condition does to a bar is in conditions.py. A corrected row
-here is always an official print, which counts for nothing, so that no bar depends on whether corrected rows are left
-out.
+A trade is made at the time that decides its bar; when it is reported is decided last. The trades between a frame's own
+are in fillers.py; what a condition does to a bar is in conditions.py. A corrected row here is always an official print,
+which counts for nothing, so that no bar depends on whether corrected rows are left out.
 """
 
 from datetime import date
@@ -126,7 +126,10 @@ def _official_prints(draws: np.random.Generator, share: Share, session: Session,
 
 
 def trades_table(seed: int, share: Share, session: Session, trades: ShareTrades) -> pa.Table:
-    """Trades in the vendor's fields."""
+    """Trades in the vendor's fields, by SIP time.
+
+    A late report stands in the bar of its participant time and arrives minutes after that bar was first published.
+    """
     draws = stream(seed, "trade-reports", share.ticker, session.day.isoformat())
     count = len(trades.time_ns)
     venue = draws.choice(SHARE_EXCHANGES, count, p=SHARE_EXCHANGE_WEIGHTS)
@@ -134,10 +137,18 @@ def trades_table(seed: int, share: Share, session: Session, trades: ShareTrades)
     off = exchange == OFF_EXCHANGE
     lag = draws.integers(150_000, 1_200_000, count)
     lag = np.where(off, draws.integers(2_000_000, 900_000_000, count), lag)
-    lag = np.where(np.isin(trades.kind, _LATE_KINDS), draws.integers(20 * SECOND_NS, 600 * SECOND_NS, count), lag)
+    long_lag = draws.integers(20 * SECOND_NS, 600 * SECOND_NS, count)
+    # Nothing is reported once the session's last minute is over.
+    in_time = trades.time_ns + long_lag < session.post_market_end_ms * 1_000_000
+    late = np.isin(trades.kind, _LATE_KINDS) & in_time
+    reported = trades.time_ns + np.where(late, long_lag, 0)
+    participant = trades.time_ns - np.where(late, 0, lag)
     facility = draws.choice(REPORTING_FACILITIES, count, p=(0.25, 0.65, 0.1))
-    size = trades.size / VOLUME_UNIT
-    on_exchange = pa.array(~off)
+    received = reported - np.minimum(draws.integers(20_000, 400_000, count), lag)
+    order = np.argsort(reported, kind="stable")
+    exchange, on_exchange = exchange[order], pa.array(~off[order])
+    size = trades.size[order] / VOLUME_UNIT
+    correction = trades.correction[order]
     decimal_size = (
         pa.array([str(shares) for shares in size.tolist()], pa.string())
         if session.day >= DECIMAL_SIZE_SINCE
@@ -146,15 +157,15 @@ def trades_table(seed: int, share: Share, session: Session, trades: ShareTrades)
     return pa.table(
         [
             pa.repeat(pa.scalar(share.ticker), count),
-            trades.time_ns,
-            trades.time_ns - lag,
-            _masked(trades.time_ns - np.minimum(draws.integers(20_000, 400_000, count), lag), on_exchange),
-            _masked(facility, on_exchange),
-            trades.price / PRICE_UNIT,
+            reported[order],
+            participant[order],
+            _masked(received[order], on_exchange),
+            _masked(facility[order], on_exchange),
+            trades.price[order] / PRICE_UNIT,
             size,
             decimal_size,
-            CODE_LISTS.take(pa.array(trades.kind)),
-            _masked(trades.correction, pa.array(trades.correction == 0)),
+            CODE_LISTS.take(pa.array(trades.kind[order])),
+            _masked(correction, pa.array(correction == 0)),
             exchange,
             pa.array(52_983_525_000_000 + np.arange(count) * 7).cast(pa.string()),
             np.cumsum(draws.geometric(0.4, count)) + 1000,

@@ -22,7 +22,7 @@ from simulator.synthetic.quotes import QUOTE_SCHEMA
 from simulator.synthetic.rates import yield_curves
 from simulator.synthetic.reference import INDICES, SHARES
 from simulator.synthetic.trades import TRADE_SCHEMA
-from simulator.world import BAR_SCHEMA, BaseSpan
+from simulator.world import BAR_SCHEMA, VALUE_SCHEMA, BaseSpan
 
 # Midday trades a minute of the busiest share. The real market has several times as many; at this size a session of
 # trades is made in well under a second and fits a demo's disk, and all proportions hold.
@@ -127,6 +127,14 @@ class SyntheticWorld:
         sessions = self._sessions_of(ticker, start_ns // 1_000_000, end_ns // 1_000_000)
         rows = (self._market.quotes(ticker, session) for session in sessions)
         return _between(rows, schema, "sip_timestamp", start_ns, end_ns)
+
+    def index_values(self, ticker: str, start_ns: int, end_ns: int) -> pa.Table:
+        """Published values of I:VIX and I:SPX."""
+        if ticker not in INDICES:
+            return VALUE_SCHEMA.empty_table()
+        sessions = self._sessions_of(ticker, start_ns // 1_000_000, end_ns // 1_000_000)
+        rows = (self._market.values(ticker, session) for session in sessions)
+        return _between(rows, VALUE_SCHEMA, "timestamp", start_ns, end_ns)
 
     def option_values(self, ticker: str, at_ns: int) -> Mapping[str, float]:
         """Implied volatility, Greeks and open interest as of the session before, by the vendor's names."""

@@ -75,6 +75,14 @@ class Simulator:
 
 
 Start = Callable[..., Simulator]
+STREAM_DEFAULTS = {
+    "strict": False,
+    "buffer_bytes": 8 << 20,
+    "slow_reader": "status",
+    "evicted": "older",
+    "connections_per_key": 1,
+    "auth_timeout_s": 30,
+}
 
 
 @pytest.fixture(scope="session")
@@ -110,4 +118,20 @@ def sim(tiny_process: Simulator) -> Iterator[Simulator]:
     tiny_process.control("DELETE", "/faults")
     tiny_process.control("POST", "/clock", {"pause": True, "set": tiny_process.ready["clock"]})
     defaults = {"retry_after": False, "over_limit": "clamp", "history": "all", "calls": 5, "window_s": 60}
-    tiny_process.control("POST", "/switches", defaults)
+    tiny_process.control("POST", "/switches", defaults | STREAM_DEFAULTS)
+
+
+@pytest.fixture(scope="session")
+def market_process(start_simulator: Start) -> Simulator:
+    return start_simulator("synthetic", "--session", "2025-08-29")
+
+
+@pytest.fixture
+def market(market_process: Simulator) -> Iterator[Simulator]:
+    """The synthetic market at 09:30:00 of 2025-08-29, standing still."""
+    market_process.control("POST", "/reset")
+    market_process.control("POST", "/clock", {"pause": True, "set": "2025-08-29T09:30"})
+    yield market_process
+    market_process.control("DELETE", "/faults")
+    market_process.control("POST", "/clock", {"pause": True})
+    market_process.control("POST", "/switches", STREAM_DEFAULTS)

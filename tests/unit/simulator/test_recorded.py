@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.plans import AssetClass
-from simulator.recorded import RecordedWorld, WorldError
+from simulator.recorded import RecordedWorld
+from simulator.recorded_files import WorldError
 from simulator.world import BAR_SCHEMA, BaseSpan
 
 WORLD = '{"underlying": "SPY", "sessions": ["2024-03-11"]}'

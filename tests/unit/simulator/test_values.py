@@ -102,12 +102,31 @@ def test_the_clock_stands_runs_and_is_set() -> None:
     clock.run_at(60.0)
     wall.now += 10**9
     running = clock.now_ns()
-    clock.advance(-30)
+    clock.move_to(clock.now_ns() - 30 * 10**9)
     clock.run_at(0)
     wall.now += 10**9
 
     assert (1_000, 1_000 + 60 * 10**9) == (standing, running)
     assert 1_000 + 30 * 10**9 == clock.now_ns()
+
+
+def test_a_clock_at_its_limit_stands_and_does_not_catch_up() -> None:
+    wall = Wall()
+    clock = SimulatedClock(0, 10.0, wall)
+    clock.allow_until(50)
+    wall.now += 3
+    under_way = clock.now_ns()
+    wall.now += 1_000
+    held = clock.now_ns()
+    clock.allow_until(100)
+    let_go = clock.now_ns()
+    wall.now += 2
+    running = clock.now_ns()
+    clock.allow_until(None)
+    wall.now += 1_000
+
+    assert (30, 50, 50, 70) == (under_way, held, let_go, running)
+    assert 10_070 == clock.now_ns()
 
 
 @pytest.mark.parametrize(

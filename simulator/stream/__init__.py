@@ -1,0 +1,1 @@
+"""The vendor's WebSocket side: what is subscribed, what is published when, and the connections it goes to."""
