@@ -10,10 +10,14 @@ MarketlakeError
 │   ├── PaginationError           the pages do not add up to one complete answer
 │   ├── NotEntitled               the plan does not include this data
 │   ├── KeyRefused                the key is missing or unknown
-│   └── RequestRefused            the vendor calls the request malformed or the thing unknown
+│   ├── TooManyConnections        another program streams with the same key
+│   ├── RequestRefused            the vendor calls the request malformed or the thing unknown
+│   └── HealFellShort             history lacks rows that the stream brought
 ├── LakeError                     the lake could not be read or written
+│   ├── StoreUnavailable          disk full, S3 out of reach or overloaded: transient
 │   ├── LeaseHeld                 another writer owns the partition now: transient
 │   └── RecordMismatch            a published file is not the one that its ledger record proves
+├── RecorderFailed                the process that records a feed cannot be kept alive
 ├── CheckFailed                   the data is there, and a rule says that it must not pass as it is
 └── BatchesFailed                 some batches of a run ended in one of the above; the others are done
 
@@ -96,10 +100,25 @@ class KeyRefused(VendorError):
     advice = "Check POLYGON_API_KEY or the PolygonCredentials block"
 
 
+class TooManyConnections(VendorError):
+    """The account's connections to the stream are taken: the vendor turned the recorder away again and again."""
+
+    advice = "Stop the other program that streams with this key, then start the recorder again"
+
+
 class RequestRefused(VendorError):
     """400 or 404: the vendor calls the request malformed, or the thing unknown."""
 
     advice = "Check the ticker and the dates"
+
+
+class HealFellShort(VendorError):
+    """History was asked to fill a session and has not all that the stream brought: it does not fill it."""
+
+    advice = (
+        "What is missing stays missing in the ledger. Run marketlake heal again later; if the vendor took the rows "
+        "back, --accept-short takes its history for the truth and puts them in quarantine"
+    )
 
 
 class LakeError(MarketlakeError):
@@ -114,12 +133,29 @@ class LakeError(MarketlakeError):
         return f"{self.path}: {self.problem}"
 
 
+class StoreUnavailable(LakeError):
+    """The disk or the object store did not do what was asked, and may do it later: full, overloaded, out of reach."""
+
+
 class LeaseHeld(LakeError):
     """Another writer owns the partition until its lease is released or expires."""
 
 
 class RecordMismatch(LakeError):
     """A published file is not the one that its ledger record proves: the partition has to be done again."""
+
+
+class RecorderFailed(MarketlakeError):
+    """The process that records a feed ends again and again, or for a reason that stays."""
+
+    def __init__(self, exit_code: int, last_words: str, log: str) -> None:
+        super().__init__(exit_code, last_words, log)
+        self.exit_code = exit_code
+        self.last_words = last_words
+        self.log = log
+
+    def __str__(self) -> str:
+        return f"the recorder cannot be kept alive (exit {self.exit_code}): {self.last_words}. Its log is {self.log}"
 
 
 class CheckFailed(MarketlakeError):
@@ -160,7 +196,7 @@ class BatchesFailed(MarketlakeError):
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed later without anybody changing anything.
 
-    Transient: VendorUnavailable, RateLimited, BrokenAnswer, LeaseHeld. Everything else is fatal: a pagination that does
-    not add up was already asked for again within the seam, and a refused key stays refused.
+    Transient: VendorUnavailable, RateLimited, BrokenAnswer, StoreUnavailable, LeaseHeld. Everything else is fatal: a
+    pagination that does not add up was already asked for again within the seam, and a refused key stays refused.
     """
-    return isinstance(error, VendorUnavailable | RateLimited | BrokenAnswer | LeaseHeld)
+    return isinstance(error, VendorUnavailable | RateLimited | BrokenAnswer | StoreUnavailable | LeaseHeld)

@@ -21,7 +21,9 @@ in the same bytes.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -50,6 +52,43 @@ class Lease(msgspec.Struct, frozen=True):
         return now < self.expires and not self.process.is_certainly_dead
 
 
+class Holding:
+    """A lease that is held; whoever holds it for longer than it lasts renews it on the way."""
+
+    def __init__(self, store: Store, path: str, number: int, lease: Lease, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._file = _file(path, number)
+        self._lease = lease
+        self._now = now
+
+    def renew(self, ttl: timedelta) -> None:
+        """Let it last until ``ttl`` from now.
+
+        Raises:
+            LeaseHeld: it expired before, or another writer took it; what is written from now on may be somebody else's.
+            LakeError: the store does not answer; the lease is as it was.
+        """
+        try:
+            found = msgspec.json.decode(self._store.read(self._file), type=Lease)
+        except FileNotFoundError:
+            found = None
+        if found != self._lease or self._now() >= self._lease.expires:
+            raise LeaseHeld(self._file, f"{self._lease.owner} has lost the lease: it was not renewed in time")
+        renewed = msgspec.structs.replace(self._lease, expires=self._now() + ttl)
+        self._store.write(self._file, msgspec.json.encode(renewed))
+        self._lease = renewed
+
+    def release(self) -> None:
+        """Let others in; a lease that has expired is left for the next holder to remove."""
+        if self._now() < self._lease.expires:
+            self._store.delete(self._file)
+        else:
+            logger.warning(
+                "a lease was held longer than it lasts; another writer may have begun: raise lake.lease_minutes",
+                extra={"path": self._file, "owner": self._lease.owner, "expired": self._lease.expires.isoformat()},
+            )
+
+
 @contextmanager
 def held_lease(store: Store, path: str, *, owner: str, now: Callable[[], datetime], ttl: timedelta) -> Iterator[None]:
     """Hold the lease of ``path`` (``…/lease.json``; the files beside it are numbered) while the block runs.
@@ -57,18 +96,53 @@ def held_lease(store: Store, path: str, *, owner: str, now: Callable[[], datetim
     Raises:
         LeaseHeld: another live holder has it; the message says who, and until when.
     """
-    mine = Lease(owner, ProcessIdentity.of_this_process(), now() + ttl)
-    number = _take(store, path, mine, now)
-    try:
+    with renewable_lease(store, path, owner=owner, now=now, ttl=ttl):
         yield
+
+
+@contextmanager
+def renewable_lease(
+    store: Store, path: str, *, owner: str, now: Callable[[], datetime], ttl: timedelta
+) -> Iterator[Holding]:
+    """The same for work that may take longer than ``ttl``."""
+    mine = Lease(owner, ProcessIdentity.of_this_process(), now() + ttl)
+    holding = Holding(store, path, _take(store, path, mine, now), mine, now)
+    try:
+        yield holding
     finally:
-        if now() < mine.expires:
-            store.delete(_file(path, number))
-        else:
-            logger.warning(
-                "a lease was held longer than it lasts; another writer may have begun: raise lake.lease_minutes",
-                extra={"path": path, "owner": owner, "expired": mine.expires.isoformat()},
-            )
+        holding.release()
+
+
+@contextmanager
+def kept_lease(
+    store: Store, path: str, *, owner: str, now: Callable[[], datetime], ttl: timedelta
+) -> Iterator[Callable[[], None]]:
+    """The same for work of any length: a thread renews it. What is given raises LeaseHeld where it was lost."""
+    over = threading.Event()
+    with (
+        renewable_lease(store, path, owner=owner, now=now, ttl=ttl) as holding,
+        ThreadPoolExecutor(1, thread_name_prefix="lease") as pool,
+    ):
+        renewing = pool.submit(_renew, holding, ttl, over)
+
+        def require_held() -> None:
+            if renewing.done():
+                renewing.result()
+
+        try:
+            yield require_held
+        finally:
+            over.set()
+
+
+def _renew(holding: Holding, ttl: timedelta, over: threading.Event) -> None:
+    while not over.wait(ttl.total_seconds() / 3):
+        try:
+            holding.renew(ttl)
+        except LeaseHeld:
+            raise
+        except LakeError as error:
+            logger.warning("a lease could not be renewed and is tried again: %s", error)
 
 
 def _take(store: Store, path: str, mine: Lease, now: Callable[[], datetime]) -> int:
@@ -97,7 +171,7 @@ def _raise_if_held(path: str, leases: dict[int, Lease], now: datetime) -> None:
         if lease.is_live(now):
             process = lease.process
             problem = (
-                f"{lease.owner} (process {process.pid} on {process.host}) is writing this partition until "
+                f"{lease.owner} (process {process.pid} on {process.host}) is writing here until "
                 f"{lease.expires.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC at the latest; run again later"
             )
             raise LeaseHeld(path, problem)

@@ -19,7 +19,7 @@ import aiohttp
 import s3fs
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
-from marketlake.errors import LakeError
+from marketlake.errors import LakeError, StoreUnavailable
 from marketlake.processes import ProcessIdentity
 from marketlake.store import checked_path
 
@@ -54,6 +54,7 @@ _ADVICE: Final = {
     "EndpointConnectionError": "nothing answers there: check lake.s3.endpoint_url and the network",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set lake.s3.region",
 }
+_PASSING: Final = frozenset({"EndpointConnectionError"})
 
 
 class S3Store:
@@ -206,9 +207,11 @@ class S3Store:
         except _FAILURES as error:
             code = _code(error)
             problem = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            advice = _ADVICE.get(code or type(error).__name__, "run again; if it stays, check endpoint and network")
+            name = code or type(error).__name__
+            advice = _ADVICE.get(name, "run again; if it stays, check endpoint and network")
             shown = f"{code}: {problem}" if code and code not in problem else problem
-            raise LakeError(f"{self.root}/{path}", f"{shown}; {advice}") from error
+            kind = LakeError if name in _ADVICE.keys() - _PASSING else StoreUnavailable
+            raise kind(f"{self.root}/{path}", f"{shown}; {advice}") from error
 
 
 def _connect(options: "S3Options") -> s3fs.S3FileSystem:

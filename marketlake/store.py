@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 from pydantic import SecretStr
 
-from marketlake.errors import LakeError, UsageError
+from marketlake.errors import LakeError, StoreUnavailable, UsageError
 from marketlake.processes import ProcessIdentity
 
 _PART: Final = re.compile(r"[A-Za-z0-9_=%+,-][A-Za-z0-9._=%+,-]*")
@@ -38,6 +38,11 @@ _ADVICE: Final = {
     errno.EACCES: "the folder belongs to another user, or is read-only",
     errno.EROFS: "the file system is mounted read-only",
 }
+# What may pass without anybody changing a setting or a right.
+_PASSING: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
+    | {errno.ESTALE, errno.EBUSY}
+)
 
 
 class Store(Protocol):
@@ -239,7 +244,8 @@ class LocalStore:
             number = error.errno or 0
             problem = os.strerror(number) if number else str(error)
             advice = _ADVICE.get(number)
-            raise LakeError(str(self._root / path), f"{problem}; {advice}" if advice else problem) from error
+            kind = StoreUnavailable if number in _PASSING else LakeError
+            raise kind(str(self._root / path), f"{problem}; {advice}" if advice else problem) from error
 
 
 def _make_folder(folder: Path) -> None:

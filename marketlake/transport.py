@@ -111,11 +111,8 @@ def client_opener(
     Raises:
         ConfigurationError: the key cannot be sent, or the library is not installed.
     """
-    if not _KEY.fullmatch(key):
-        # An HTTP library would quote such a key in its error.
-        problem = "is not set" if not key else "has a blank, a line break or a letter that no key has"
-        raise ConfigurationError("POLYGON_API_KEY", "", problem)
-    library = _import_client(name)
+    checked_key(key)
+    library = import_client(name)
     timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
 
     def open_client() -> VendorClient:
@@ -134,7 +131,25 @@ def client_opener(
     return open_client
 
 
-def _import_client(name: str) -> ModuleType:
+def checked_key(key: str) -> str:
+    """The same key.
+
+    Raises:
+        ConfigurationError: it cannot be sent.
+    """
+    if not _KEY.fullmatch(key):
+        # An HTTP library would quote such a key in its error.
+        problem = "is not set" if not key else "has a blank, a line break or a letter that no key has"
+        raise ConfigurationError("POLYGON_API_KEY", "", problem)
+    return key
+
+
+def import_client(name: Literal["auto", "polygon", "massive"]) -> ModuleType:
+    """The vendor's client library; ``auto`` takes massive where it is installed, else polygon.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
     names = ("massive", "polygon") if name == "auto" else (name,)
     for candidate in names:
         try:

@@ -12,7 +12,7 @@ from lake_workers import context, die_with_lease, ended, race_for_lease
 
 from marketlake.errors import LakeError, LeaseHeld, UsageError, is_transient
 from marketlake.lake import Lake
-from marketlake.lease import Lease, held_lease
+from marketlake.lease import Lease, held_lease, renewable_lease
 from marketlake.processes import ProcessIdentity
 from marketlake.store import Store
 from marketlake.tables import Partition
@@ -186,6 +186,42 @@ def test_a_lease_file_that_is_none_is_an_error_that_says_so(store: Store) -> Non
     store.write(f"{FOLDER}/lease-1.json", b"{")
     with pytest.raises(LakeError, match="no lease"), _lease(store, "one"):
         pass
+
+
+def test_a_lease_that_is_renewed_outlasts_its_first_length(store: Store) -> None:
+    now = [NOON]
+    with renewable_lease(store, SPY.lease_path, owner="long", now=lambda: now[0], ttl=TTL) as holding:
+        for _ in range(4):
+            now[0] += TTL * 0.9
+            holding.renew(TTL)
+        with pytest.raises(LeaseHeld, match="14:18:00 UTC"), _lease(store, "other", at=now[0]):
+            pass
+
+    assert store.list("") == []
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_lease_that_expired_is_not_renewed(store: Store, is_taken: bool) -> None:
+    now = [NOON]
+    late = NOON + TTL
+    with renewable_lease(store, SPY.lease_path, owner="late", now=lambda: now[0], ttl=TTL) as holding:
+        now[0] = late
+        if is_taken:
+            with _lease(store, "other", at=late), pytest.raises(LeaseHeld, match="late has lost the lease"):
+                holding.renew(TTL)
+        else:
+            with pytest.raises(LeaseHeld, match="late has lost the lease"):
+                holding.renew(TTL)
+
+
+def test_a_lease_that_was_removed_is_not_renewed(store: Store) -> None:
+    with renewable_lease(store, SPY.lease_path, owner="robbed", now=lambda: NOON, ttl=TTL) as holding:
+        for path in store.list(FOLDER):
+            store.delete(path)
+        with pytest.raises(LeaseHeld, match="robbed has lost the lease"):
+            holding.renew(TTL)
+
+    assert store.list("") == []
 
 
 @pytest.mark.parametrize(

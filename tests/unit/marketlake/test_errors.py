@@ -15,14 +15,24 @@ EXAMPLES = [
     errors.PaginationError("GET /v2/x", "next_url points to itself"),
     errors.NotEntitled("GET /v2/x", "not entitled"),
     errors.KeyRefused("GET /v2/x", "Unknown API Key"),
+    errors.TooManyConnections("stocks stream", "maximum exceeded"),
     errors.RequestRefused("GET /v2/x", "not found"),
+    errors.HealFellShort("stock_bars SPY 2025-08-29", "history lacks 2 of 9 streamed rows"),
+    errors.RecorderFailed(3, "KeyRefused: Unknown API Key", "spool/stocks/recorder.log"),
     errors.LakeError("raw/x", "no space left"),
+    errors.StoreUnavailable("raw/x", "no space left on device"),
     errors.LeaseHeld("raw/x", "held by another until noon"),
     errors.RecordMismatch("raw/x", "differs"),
     errors.CheckFailed("stock_bars SPY 2025-08-29", ("columns",)),
     errors.BatchesFailed((("stock_bars SPY", errors.KeyRefused("GET /x", "no")),), {"batches": 2}),
 ]
-TRANSIENT = {errors.VendorUnavailable, errors.RateLimited, errors.BrokenAnswer, errors.LeaseHeld}
+TRANSIENT = {
+    errors.VendorUnavailable,
+    errors.RateLimited,
+    errors.BrokenAnswer,
+    errors.StoreUnavailable,
+    errors.LeaseHeld,
+}
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
