@@ -17,7 +17,7 @@ from great_expectations.core.expectation_validation_result import ExpectationVal
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation import Expectation
 
-from expectations import bars, contracts, market_minutes, news, option_minutes, quotes, reference, trades
+from expectations import bars, contracts, index_values, market_minutes, news, option_minutes, quotes, reference, trades
 from expectations.rules import About
 from expectations.view import frame_of
 from marketlake.checks import Verdict
@@ -31,6 +31,7 @@ _RULES: Final[Mapping[str, Callable[[Table], list[Expectation]]]] = {
     "stock_trades": trades.rules,
     "stock_quotes": quotes.rules,
     "index_bars": bars.rules,
+    "index_values": index_values.rules,
     "option_bars": bars.rules,
     "option_trades": trades.rules,
     "option_quotes": quotes.rules,

@@ -72,6 +72,7 @@ _QUOTES: Final = _HOURS | {
 FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
     "stock_bars": _BARS,
     "index_bars": _HOURS,
+    "index_values": _HOURS,
     "option_bars": _BARS,
     "stock_trades": _TRADES,
     "option_trades": _TRADES,
@@ -109,6 +110,8 @@ def _masks(table: Table, rows: pa.Table) -> dict[str, Mask]:
             "corrected": _true(pc.not_equal(rows["correction"], 0)),
             "zero_size": _true(pc.equal(rows["size"], 0)),
         }
+    if "value" in names:
+        return {"out_of_hours": _out_of_hours(table, rows)}
     if "strike" in names:
         return {"adjusted": adjusted(rows), "not_call_or_put": _true(pc.is_null(rows["right"]))}
     return {"without_sentiment": _true(pc.is_null(rows["sentiment"]))}

@@ -20,13 +20,13 @@ FORMAT_VERSION: Final = 1
 
 
 class How(StrEnum):
-    """How it came to be known what happened in a stretch of time."""
+    """How it came to be known what happened in a stretch of time; where several apply, the first here is its label."""
 
+    HALTED = "halted"
     STREAMED = "streamed"
-    BACKFILLED = "backfilled"
     HEALED = "healed"
     VERIFIED_EMPTY = "verified_empty"
-    HALTED = "halted"
+    BACKFILLED = "backfilled"
     UNAVAILABLE = "unavailable"
 
 

@@ -74,6 +74,15 @@ class Reason(StrEnum):
     ABOVE_MAXIMUM = "above_maximum"
 
 
+class Carrier(StrEnum):
+    """Who brings a column of a raw table."""
+
+    REST = "rest"
+    STREAM = "stream"
+    BOTH = "both"
+    NEITHER = "neither"  # made here, or null: siblings of one shape do not all have each column
+
+
 class Refusal(StrEnum):
     """Why a listed contract was not chosen for a session."""
 
@@ -100,6 +109,29 @@ class Table:
     time_column: str | None = None  # the instant that decides a row's session; None where a date or nothing does
     asset_class: AssetClass | None = None  # whose entitlement it needs; None for reference data
     null_in_key: frozenset[str] = frozenset()  # key columns in which null is a value: not every trade is of a TRF
+    streamed: frozenset[str] = frozenset()  # columns that the stream carries, by the vendor's documentation
+    not_rest: frozenset[str] = frozenset()  # columns that REST does not
+
+    def __post_init__(self) -> None:
+        unknown = (self.streamed | self.not_rest | set(self.key) | set(self.order)) - set(self.schema.names)
+        if unknown:
+            message = f"{self.name} has no column {', '.join(sorted(unknown))}"
+            raise ValueError(message)
+
+    def carrier(self, column: str) -> Carrier:
+        """Who brings a column of a raw table."""
+        if column in self.streamed:
+            return Carrier.STREAM if column in self.not_rest else Carrier.BOTH
+        return Carrier.NEITHER if column in self.not_rest else Carrier.REST
+
+    def stream_step_ns(self, column: str) -> int:
+        """The step in which the stream gives an instant: milliseconds where REST has nanoseconds; else 1, exact."""
+        return 1_000_000 if column in self.streamed & _TO_THE_MILLISECOND else 1
+
+    @property
+    def over_rest(self) -> bool:
+        """Whether it can be asked for: a raw table that more than the stream carries."""
+        return self.layer is Layer.RAW and bool(set(self.schema.names) - self.not_rest)
 
     @property
     def path(self) -> str:
@@ -239,6 +271,13 @@ _QUOTES = pa.schema(
         pa.field("conditions", pa.list_(pa.int32())),
         pa.field("indicators", pa.list_(pa.int32())),
         pa.field("tape", pa.int64()),
+    ]
+)
+_VALUES = pa.schema(
+    [
+        pa.field("ticker", pa.string(), nullable=False),
+        pa.field("event_time", TIME, nullable=False),
+        pa.field("value", PRICE, nullable=False),
     ]
 )
 _CONTRACTS = pa.schema(
@@ -387,9 +426,27 @@ _BY_SYMBOL, _BY_UNDERLYING = Owner.SYMBOL, Owner.UNDERLYING
 _BAR_KEY = ("ticker", "span", "start")
 _SIP_ORDER = ("ticker", "sip_timestamp", "sequence_number")
 
+_TO_THE_MILLISECOND = frozenset({"sip_timestamp", "participant_timestamp", "trf_timestamp", "event_time"})
+_OF_A_SHARES_BAR = frozenset({"volume", "vwap", "trades"})
+_OF_A_SHARES_TRADE = frozenset({"trf_timestamp", "trf_id", "id", "decimal_size", "tape"})
+_OF_A_SHARES_QUOTE = frozenset({"participant_timestamp", "trf_timestamp", "conditions", "indicators", "tape"})
+_STREAMED_BAR = frozenset(_BARS.names) - {"trades"}
+_STREAMED_TRADE = frozenset(_TRADES.names) - {"correction"}
+_STREAMED_QUOTE = frozenset(_QUOTES.names) - {"participant_timestamp", "trf_timestamp"}
+
 _ALL = (
     Table(
-        "stock_bars", Layer.RAW, "stocks/bars", _BARS, _BAR_KEY, _BAR_KEY, _BY_SYMBOL, Period.SESSION, "start", _STOCKS
+        "stock_bars",
+        Layer.RAW,
+        "stocks/bars",
+        _BARS,
+        _BAR_KEY,
+        _BAR_KEY,
+        _BY_SYMBOL,
+        Period.SESSION,
+        "start",
+        _STOCKS,
+        streamed=_STREAMED_BAR,
     ),
     Table(
         "stock_trades",
@@ -403,6 +460,7 @@ _ALL = (
         "sip_timestamp",
         _STOCKS,
         frozenset({"trf_id"}),
+        streamed=_STREAMED_TRADE,
     ),
     Table(
         "stock_quotes",
@@ -415,6 +473,7 @@ _ALL = (
         Period.SESSION,
         "sip_timestamp",
         _STOCKS,
+        streamed=_STREAMED_QUOTE,
     ),
     Table(
         "index_bars",
@@ -427,6 +486,22 @@ _ALL = (
         Period.SESSION,
         "start",
         _INDICES,
+        streamed=_STREAMED_BAR - _OF_A_SHARES_BAR,
+        not_rest=_OF_A_SHARES_BAR,
+    ),
+    Table(
+        "index_values",
+        Layer.RAW,
+        "indices/values",
+        _VALUES,
+        ("ticker", "event_time"),
+        ("ticker", "event_time"),
+        _BY_SYMBOL,
+        Period.SESSION,
+        "event_time",
+        _INDICES,
+        streamed=frozenset(_VALUES.names),
+        not_rest=frozenset(_VALUES.names),
     ),
     Table(
         "option_bars",
@@ -439,6 +514,7 @@ _ALL = (
         Period.SESSION,
         "start",
         _OPTIONS,
+        streamed=_STREAMED_BAR,
     ),
     Table(
         "option_trades",
@@ -451,6 +527,8 @@ _ALL = (
         Period.SESSION,
         "sip_timestamp",
         _OPTIONS,
+        streamed=_STREAMED_TRADE - _OF_A_SHARES_TRADE - {"participant_timestamp"},
+        not_rest=_OF_A_SHARES_TRADE,
     ),
     Table(
         "option_quotes",
@@ -463,6 +541,8 @@ _ALL = (
         Period.SESSION,
         "sip_timestamp",
         _OPTIONS,
+        streamed=_STREAMED_QUOTE - _OF_A_SHARES_QUOTE,
+        not_rest=_OF_A_SHARES_QUOTE,
     ),
     Table(
         "option_contracts",
@@ -475,6 +555,7 @@ _ALL = (
         Period.SESSION,
         None,
         _OPTIONS,
+        not_rest=frozenset({"chosen", "rank", "refusal", "opening_price", "opening_price_source"}),
     ),
     Table(
         "news",

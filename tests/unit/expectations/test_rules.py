@@ -79,6 +79,7 @@ UNPRICED: Row = dict.fromkeys(
 GOOD: dict[str, Row] = {
     "stock_bars": BAR,
     "index_bars": BAR | {"ticker": "I:VIX", "volume": None, "vwap": None, "trades": None},
+    "index_values": {"ticker": "I:VIX", "event_time": at("2025-08-29T14:00:05.123"), "value": 15.36},
     "option_bars": BAR | {"ticker": CALL},
     "stock_trades": TRADE,
     "option_trades": TRADE | {"ticker": CALL, "id": None, "trf_id": None, "trf_timestamp": None, "decimal_size": None},
@@ -147,6 +148,12 @@ EXAMPLES: dict[str, dict[str, tuple[Row, Row]]] = {
             {"span": "day", "start": at("2025-08-29T04:00:00")},
         ),
         "low_is_lowest": ({"low": 2.0}, {"low": 2.1}),
+    },
+    "index_values": {
+        "required_present": ({}, {"value": None}),
+        "ticker_of_class": ({"ticker": "I:SPX"}, {"ticker": "VIX"}),
+        "event_time_in_calendar": ({"event_time": at("2035-12-31T20:00:00")}, {"event_time": at("1970-01-01")}),
+        "value_above_zero": ({"value": 0.01}, {"value": 0.0}),
     },
     "option_bars": BAR_RULES | OF_OPTION | {"volume_present": ({"volume": 1.0}, {"volume": None})},
     "stock_trades": TRADE_RULES | OF_SHARE,
