@@ -6,9 +6,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import align, rate_limit, rest_decode
+from bench import align, rate_limit, rest_decode, stream
 
-BENCHMARKS = {"rest_decode": rest_decode.run, "align": align.run, "rate_limit": rate_limit.run}
+BENCHMARKS = {
+    "rest_decode": rest_decode.run,
+    "align": align.run,
+    "rate_limit": rate_limit.run,
+    "stream_equal_product": stream.equal_product,
+    "stream_capture": stream.capture,
+    "stream_p99_20k": stream.p99,
+    "stream_p99_20k_without_collector": stream.p99_without_collector,
+}
 
 
 def main() -> None:
