@@ -39,7 +39,7 @@ demo: .venv/.built
 
 test: .venv/.built
 	rm -f .coverage .coverage.*
-	$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not soak" --cov --cov-report=
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak" --cov --cov-report=
 	$(PYTHON) -m coverage report --fail-under=80
 	$(PYTHON) -m coverage report --include="marketlake/*" --fail-under=90 --format=total
 

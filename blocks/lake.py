@@ -59,6 +59,18 @@ class Lake(QuietBlock):
         """The lake that the settings name, with the machine's own credentials."""
         return cls(root=settings.root, **settings.s3.model_dump())
 
+    def environment(self) -> dict[str, str]:
+        """The variables by which a process of its own finds the same lake."""
+        given = {
+            "MARKETLAKE_LAKE": self.root,
+            "MARKETLAKE__LAKE__S3__ENDPOINT_URL": self.endpoint_url,
+            "MARKETLAKE__LAKE__S3__REGION": self.region,
+            "MARKETLAKE__LAKE__S3__SERVER_SIDE_ENCRYPTION": self.server_side_encryption,
+            "AWS_ACCESS_KEY_ID": self.access_key.get_secret_value() if self.access_key else None,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key.get_secret_value() if self.secret_key else None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
     def open(self) -> lake.Lake:
         """The lake, ready to read and write; nothing is asked of it yet."""
         protect([key.get_secret_value() for key in (self.access_key, self.secret_key) if key is not None])
@@ -70,4 +82,9 @@ class Lake(QuietBlock):
 
 def open_lake(settings: Settings) -> lake.Lake:
     """The lake of the saved block, else that of the settings (MARKETLAKE_LAKE above them)."""
-    return (saved(Lake) or Lake.of_settings(settings.lake)).open()
+    return lake_block(settings).open()
+
+
+def lake_block(settings: Settings) -> Lake:
+    """The saved block, else what the settings say, as a block."""
+    return saved(Lake) or Lake.of_settings(settings.lake)

@@ -39,6 +39,17 @@ class PolygonCredentials(QuietBlock):
     )
     plan: Plan | None = Field(default=None, title="Plan", description="Plan of the key, when not the configured one.")
 
+    def environment(self, configured: VendorSettings) -> dict[str, str]:
+        """The variables by which a process of its own asks the same vendor with the same key."""
+        given = self.vendor_settings(configured)
+        return {
+            VARIABLE: self.api_key.get_secret_value(),
+            "MARKETLAKE_REST_URL": given.rest_url,
+            "MARKETLAKE_WS_URL": given.ws_url,
+            "MARKETLAKE__VENDOR__PLAN": given.plan,
+            "MARKETLAKE__VENDOR__DELAY_MINUTES": str(given.delay_minutes),
+        }
+
     def vendor_settings(self, configured: VendorSettings) -> VendorSettings:
         """The configured settings with what this block says in their place.
 

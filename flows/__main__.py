@@ -6,10 +6,12 @@ the command that needs it, so that `marketlake --help` is instant.
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -21,7 +23,7 @@ DATE = click.DateTime(formats=["%Y-%m-%d"])
 def cli(context: click.Context) -> None:
     """Collect the market data behind one underlying and its options, prove it complete, and align it."""
     # The demo sets Prefect's environment first, so nothing that imports Prefect may come before it.
-    if context.invoked_subcommand not in {"simulate", "config", "demo"} and not _asks_for_help():
+    if context.invoked_subcommand not in {"simulate", "config", "demo", "record"} and not _asks_for_help():
         from tasks.desk import configure_logging  # noqa: PLC0415
 
         configure_logging()
@@ -117,6 +119,86 @@ def consolidate(*, underlying: str | None, session: datetime | None, as_json: bo
 
 
 @cli.command()
+@click.option("--feed", required=True, help="stocks, options or indices")
+@click.option("--session", type=DATE, required=True, help="Which session it is")
+@click.option("--subscribe", callback=_listed, help="AM.SPY,T.O:…,V.I:VIX (default: what was wanted before)")
+@click.option("--until", type=click.DateTime(), help="When to end, in session time, New York (default: never)")
+def record(*, feed: str, session: datetime, subscribe: list[str] | None, until: datetime | None) -> None:
+    """Write down what one feed sends, until SIGTERM."""
+    # Imports no Prefect, no pandas and no table: a recorder is small, and back within a second.
+    from marketlake.errors import ConfigurationError  # noqa: PLC0415
+    from marketlake.feeds import Subscription, feed_named  # noqa: PLC0415
+    from marketlake.logs import configure  # noqa: PLC0415
+    from marketlake.recording import record as keep  # noqa: PLC0415
+    from marketlake.settings import load_settings  # noqa: PLC0415
+    from marketlake.store import S3Options, open_store  # noqa: PLC0415
+
+    settings, key = load_settings(None, os.environ), os.environ.get("POLYGON_API_KEY", "").strip()
+    configure(settings.logging, [key] if key else [])
+    if not key:
+        raise ConfigurationError("environment", "POLYGON_API_KEY", "no key is set: set it")
+    s3 = settings.lake.s3
+    store = open_store(
+        settings.lake.root,
+        S3Options(s3.endpoint_url, s3.region, server_side_encryption=s3.server_side_encryption),
+    )
+    wanted = [Subscription.parse(text) for text in subscribe] if subscribe else None
+    ends_ns = round(until.replace(tzinfo=ZoneInfo("America/New_York")).timestamp()) * 10**9 if until else None
+    keep(feed_named(feed), session.date(), wanted, settings=settings, key=key, store=store, ends_ns=ends_ns)
+
+
+@cli.command()
+@click.option("--feed", required=True, help="stocks, options or indices")
+@click.option("--session", type=DATE, help="Which session (default: today's)")
+@click.option("--subscribe", callback=_listed, help="AM.SPY,T.O:…,V.I:VIX (default: the configured ones)")
+@click.option("--until", type=click.DateTime(), help="When to stop, New York (default: after the close)")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def stream(
+    *, feed: str, session: datetime | None, subscribe: list[str] | None, until: datetime | None, as_json: bool
+) -> None:
+    """Record one feed through its session, and seal window after window."""
+    from flows.printing import print_stream  # noqa: PLC0415
+    from flows.stream import stream as flow  # noqa: PLC0415
+
+    # Who is asked to end stops its recorder first; only one that is killed leaves it behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    report = flow.fn(feed, _day(session), subscribe, until)
+    _print_json(report.as_json()) if as_json else print_stream(report)
+
+
+@cli.command()
+@click.option("--tables", callback=_listed, help="Besides what was streamed (default: sources.tables)")
+@click.option("--tickers", callback=_listed, help="SPY,I:VIX,O:…,@chosen or @all (default: the configured ones)")
+@click.option("--start", type=DATE, help="First session (default: the newest complete one)")
+@click.option("--end", type=DATE, help="Last session (default: the first)")
+@click.option("--refresh", is_flag=True, help="Ask again for what the ledger already covers")
+@click.option("--accept-short", is_flag=True, help="Take history for the truth where it lacks streamed rows")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def heal(
+    *,
+    tables: list[str] | None,
+    tickers: list[str] | None,
+    start: datetime | None,
+    end: datetime | None,
+    refresh: bool,
+    accept_short: bool,
+    as_json: bool,
+) -> None:
+    """Find and fix everything that is missing in a range."""
+    from flows.heal import heal as flow  # noqa: PLC0415
+    from flows.printing import print_backfill  # noqa: PLC0415
+    from marketlake.errors import BatchesFailed  # noqa: PLC0415
+
+    try:
+        report = flow.fn(tables, tickers, _day(start), _day(end), refresh=refresh, accept_short=accept_short)
+    except BatchesFailed as error:
+        if as_json:
+            _print_json(error.as_json())
+        raise
+    _print_json(report.as_json()) if as_json else print_backfill(report)
+
+
+@cli.command()
 @click.option("--verify", is_flag=True, help="Hash every file, which reads all of the lake")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
 def status(*, verify: bool, as_json: bool) -> None:
@@ -153,10 +235,10 @@ def quarantine_list(*, as_json: bool) -> None:
 def quarantine_show(*, table: str, owner: str, session: datetime, as_json: bool) -> None:
     """Show the refused rows of one partition, each with its rule and raw text."""
     from flows.printing import print_refused  # noqa: PLC0415
-    from marketlake.quarantine import partition_named, refused_rows  # noqa: PLC0415
+    from marketlake.quarantine import refused_rows  # noqa: PLC0415
     from tasks.desk import lake  # noqa: PLC0415
 
-    rows = refused_rows(lake(), partition_named(table, owner, session.date()))
+    rows = refused_rows(lake(), table, owner, session.date())
     _print_json(rows.to_pylist()) if as_json else print_refused(rows)
 
 

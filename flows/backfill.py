@@ -4,14 +4,12 @@ from datetime import date
 
 from prefect import flow
 
-from marketlake.plan import NEEDS_CONTRACTS
 from tasks.alerts import tell_slack
-from tasks.batches import fetch_batch, plan_batches
+from tasks.batches import fetch_each
 from tasks.naming import named
 from tasks.orders import read_order
-from tasks.progress import Progress
 from tasks.reports import BackfillReport, keep_backfill_report
-from tasks.step import take, take_each
+from tasks.step import take
 
 
 @flow(
@@ -37,17 +35,10 @@ def backfill(
         refresh: Ask again for what the ledger already covers.
     """
     order = take(read_order, tables, tickers, start, end, refresh)
-    request, report = order.request, BackfillReport(order.postponed)
+    report = BackfillReport(order.postponed)
     try:
-        with Progress("backfill", len(request.tables)) as progress:
-            for table in request.tables:
-                if table in NEEDS_CONTRACTS:
-                    request = request.without(report.failed_sessions("option_contracts"))
-                batches = take(plan_batches, request, table)
-                progress.expect(table, len(batches))
-                for outcome in take_each(fetch_batch, batches, order.workers):
-                    report = report.plus(outcome)
-                    progress.advance(outcome)
+        for outcome in fetch_each(order):
+            report = report.plus(outcome)
     finally:
         keep_backfill_report(report)
     report.raise_failures()

@@ -8,6 +8,7 @@ from marketlake.errors import (
     ConfigurationError,
     LakeError,
     MarketlakeError,
+    RecorderFailed,
     UsageError,
     VendorError,
 )
@@ -24,18 +25,18 @@ class ExitCode(IntEnum):
     CHECK = 5  # a rule about a whole partition failed
 
 
+_CODES = (
+    ((ConfigurationError, UsageError), ExitCode.USAGE),
+    (VendorError, ExitCode.VENDOR),
+    (LakeError, ExitCode.LAKE),
+    (CheckFailed, ExitCode.CHECK),
+)
+
+
 def exit_code_of(error: MarketlakeError) -> ExitCode:
     """The exit code that stands for an error."""
-    match error:
-        case BatchesFailed():
-            return exit_code_of(error.failures[0][1])
-        case ConfigurationError() | UsageError():
-            return ExitCode.USAGE
-        case VendorError():
-            return ExitCode.VENDOR
-        case LakeError():
-            return ExitCode.LAKE
-        case CheckFailed():
-            return ExitCode.CHECK
-        case _:
-            return ExitCode.FAILED
+    if isinstance(error, BatchesFailed):
+        return exit_code_of(error.failures[0][1])
+    if isinstance(error, RecorderFailed) and error.exit_code in set(ExitCode) - {ExitCode.OK}:
+        return ExitCode(error.exit_code)  # the recorder's own, which says what is wrong
+    return next((code for kinds, code in _CODES if isinstance(error, kinds)), ExitCode.FAILED)

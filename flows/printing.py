@@ -11,12 +11,16 @@ from rich.table import Table
 from marketlake.backfill import Replay
 from marketlake.consolidation import Consolidation
 from marketlake.discover import Selection
+from marketlake.ledger import How
 from marketlake.preview import Preview
 from marketlake.quarantine import QuarantineSummary
 from marketlake.sessions import NEW_YORK
+from marketlake.strip import SIGNS, around_the_stream, text_of
 from tasks.pictures import Demonstration
 from tasks.reports import BackfillReport
+from tasks.stream import StreamReport
 
+_STRIP_WIDTH = 84
 # A pipe has no width of its own; tickers and file names should stay whole in a log.
 _console = Console(width=None if sys.stdout.isatty() else 140)
 
@@ -41,6 +45,24 @@ def print_backfill(report: BackfillReport) -> None:
         _console.print("Nothing was asked: the ledger covers all that was meant and is over at the vendor.")
     if report.postponed:
         _console.print(f"Not over yet at the vendor: {', '.join(str(day) for day in report.postponed)}")
+
+
+def print_stream(report: StreamReport) -> None:
+    """One line a window, and how the recorder did."""
+    rows = [
+        (item.title, piece.table, piece.received, piece.stored, piece.refused, item.unreadable)
+        for item in report.windows
+        for piece in item.pieces
+    ]
+    _grid("Sealed", ("window", "table", "came", "stored", "refused", "unreadable"), rows)
+    recorder = report.recorder
+    if recorder is not None:
+        _console.print(
+            f"{recorder.frames:,} frames, {recorder.frames_lost:,} lost, {recorder.reconnects} reconnects, "
+            f"{report.restarts} restarts"
+        )
+        if recorder.refused:
+            _console.print(f"Not in the plan, and not recorded: {', '.join(recorder.refused)}")
 
 
 def print_preview(preview: Preview) -> None:
@@ -78,7 +100,8 @@ def print_quarantines(found: Sequence[QuarantineSummary]) -> None:
     if not found:
         _console.print("Nothing is in quarantine.")
         return
-    _grid("Quarantine", ("partition", "rule", "rows"), [(str(item.partition), item.rule, item.rows) for item in found])
+    rows = [(f"{item.table} {item.owner} {item.session}".rstrip(), item.rule, item.rows) for item in found]
+    _grid("Quarantine", ("partition", "rule", "rows"), rows)
 
 
 def print_refused(rows: pa.Table) -> None:
@@ -103,6 +126,7 @@ SHOWN = (
 
 def print_demo(show: Demonstration, seconds: float) -> None:
     """The summary, five rows, and how to go on."""
+    _print_live(show)
     for report in show.backfills:
         print_backfill(report)
     print_consolidation(show.result)
@@ -115,6 +139,21 @@ def print_demo(show: Demonstration, seconds: float) -> None:
     query = f"FROM read_parquet('{files}', hive_partitioning = true)"
     _console.print(f"In DuckDB:    {query}", soft_wrap=True, markup=False)
     _console.print(f"Done in {seconds:.0f} s.")
+
+
+def _print_live(show: Demonstration) -> None:
+    shown = around_the_stream(show.strips)
+    drops = sum(report.recorder.reconnects for report in show.live if report.recorder is not None)
+    if shown is None:
+        _console.print("Recorded live: nothing; this world has no data in the minutes that were rehearsed.\n")
+        return
+    start, end = (f"{datetime.fromtimestamp(edge / 1e9, NEW_YORK):%H:%M:%S}" for edge in shown)
+    _console.print(f"Recorded live, {start} to {end} New York, with {drops} drops of a connection, then healed:")
+    for strip in show.strips:
+        _console.print(f"  {strip.title:<26}{text_of(strip, shown, _STRIP_WIDTH)}", markup=False)
+    known = {part.how for strip in show.strips for part in strip.parts}
+    signs = ", ".join(f"{SIGNS[how]} {how.replace('_', ' ')}" for how in How if how in known)
+    _console.print(f"  {signs}\n", markup=False)
 
 
 def _short(value: object) -> object:

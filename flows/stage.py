@@ -37,6 +37,9 @@ def show_demo(world: Path | None, folder: Path) -> None:
                 "MARKETLAKE_REST_URL": address["rest"],
                 "MARKETLAKE_WS_URL": address["ws"],
                 "MARKETLAKE_LAKE": str(folder / "lake"),
+                "MARKETLAKE__STREAM__SPOOL": str(folder / "spool"),
+                "MARKETLAKE__STREAM__CLOCK": "vendor",
+                "MARKETLAKE__STREAM__WINDOW_MINUTES": "5",
                 "XDG_STATE_HOME": str(folder / "state"),
                 "PREFECT_HOME": str(folder / "prefect"),
                 "MARKETLAKE__LOGGING__LEVEL": "WARNING",
@@ -53,7 +56,7 @@ def show_demo(world: Path | None, folder: Path) -> None:
         from tasks.desk import configure_logging  # noqa: PLC0415
 
         configure_logging()
-        print_demo(demo(underlying, _contracts_of(world), str(folder)), time.monotonic() - started)
+        print_demo(demo(underlying, _contracts_of(world), str(folder), address["control"]), time.monotonic() - started)
 
 
 def _underlying_of(world: Path | None) -> str:

@@ -6,8 +6,8 @@ record does not prove its file is done again.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Final
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from marketlake.capture import Captures
 from marketlake.checks import Check, flag_counts
+from marketlake.composing import not_among
 from marketlake.dedupe import Deduped, last_revision
 from marketlake.desk import Desk
 from marketlake.discover import with_choice
@@ -28,6 +29,7 @@ from marketlake.ledger import Coverage, How, Operational, Record
 from marketlake.plan import Batch, Pick, Request, Sources, Want, batches_of, covered_range
 from marketlake.receiving import Ints, Received, receive, receive_again
 from marketlake.sessions import settled_at, to_ns
+from marketlake.spool import CAPTURED_STREAMS
 from marketlake.tables import TABLES, Layer, Partition, Period, Span, Table
 from marketlake.tickers import Underlying
 from marketlake.wire import raw_texts
@@ -38,6 +40,7 @@ LISTED_CONTRACTS: Final = 9_000  # of SPY on a day of 2025, for a preview before
 # A row whose New York day is no session of its batch: a print on a holiday, say.
 OUTSIDE_SESSIONS: Final = "outside_sessions"
 PASSED: Final = ""
+_OF_STREAM: Final = frozenset({How.STREAMED, How.HEALED, How.HALTED})
 VENDORS_DELAY: Final = timedelta(minutes=15)  # of every plan that is not real-time
 END_OF_TIME_NS: Final = np.iinfo(np.int64).max
 
@@ -108,7 +111,20 @@ def listed_contracts(lake: Lake, underlying: Underlying, session: date, pick: Pi
     return sorted(tickers)
 
 
-def run_batch(batch: Batch, desk: Desk) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What the stream adds to what history gave for a partition: labels, and refused rows that history lacks."""
+
+    labels: tuple[Coverage, ...]
+    refused: pa.Table
+    inputs: tuple[tuple[str, str], ...]  # the segments, with the content hash of each
+
+
+Witness = Callable[[pa.Table, pa.Table, Sequence[Coverage]], Witnessed]
+"""Told the rows, the refused rows and the coverage that are about to be published; raises where that is not whole."""
+
+
+def run_batch(batch: Batch, desk: Desk, witness: Witness | None = None) -> Outcome:
     """Ask for everything a batch wants, then check and publish its partitions one by one.
 
     Raises:
@@ -130,7 +146,7 @@ def run_batch(batch: Batch, desk: Desk) -> Outcome:
     rows = _Rows.judged(table, batch.title, batch.partitions, answers, desk.check)
     stored = refused = dropped = 0
     for number, partition in enumerate(batch.partitions):
-        published = _publish(partition, rows, number, asked_at_ns, desk)
+        published = _publish(partition, rows, number, asked_at_ns, desk, witness=witness)
         stored += sum(item.rows for item in published)
         refused += sum(item.refused for item in published)
         dropped += sum(item.duplicates + item.superseded for item in published)
@@ -199,7 +215,8 @@ def replay(partition: Partition, desk: Desk) -> Replay:
         raise UsageError(message)
     before = _refused_places(desk.lake, partition)
     inside = covered_range(partition, max(item.end_ns for item in record.coverage))
-    answers = [receive_again(partition, item, inside, before, desk.lake.store) for item in record.coverage]
+    answered = [item for item in record.coverage if is_answer(item, partition)]
+    answers = [receive_again(partition, item, inside, before, desk.lake.store) for item in answered]
     rows = _Rows.judged(partition.spec, str(partition), (partition,), answers, desk.check)
     _publish(partition, rows, 0, inside[1], desk, replaces=record)
     after = _refused_places(desk.lake, partition)
@@ -295,7 +312,14 @@ class _Rows:
 
 
 def _publish(
-    partition: Partition, rows: _Rows, number: int, asked_at_ns: int, desk: Desk, *, replaces: Record | None = None
+    partition: Partition,
+    rows: _Rows,
+    number: int,
+    asked_at_ns: int,
+    desk: Desk,
+    *,
+    replaces: Record | None = None,
+    witness: Witness | None = None,
 ) -> list[Coverage]:
     """Merge what came for a partition with what the lake holds of other tickers and spans, and publish it.
 
@@ -310,17 +334,25 @@ def _publish(
         record = desk.lake.record(partition)
         if replaces is not None and record != replaces:
             raise LeaseHeld(partition.path, "another process has published it meanwhile; run again")
-        kept_rows, kept_refused, kept_coverage = _kept(desk.lake, partition, record, asked)
-        merged = pa.concat_tables([kept_rows, fresh.rows])
+        kept = _kept(desk.lake, partition, record, asked, with_stream=witness is None)
+        merged = pa.concat_tables([kept.rows, fresh.rows])
         if table.name == "option_contracts":
             merged = with_choice(merged, Underlying.parse(partition.owner), partition.session, desk)
+        streamed = not_among(table, kept.streamed, merged)
+        refused = pa.concat_tables([kept.refused, streamed, rows.quarantined(number, desk.lake)])
+        inputs: tuple[tuple[str, str], ...] = ()
+        labels = _told_anew(partition, kept.labels, merged)
+        if witness is not None:
+            seen = witness(merged, refused, coverage)
+            labels, refused, inputs = seen.labels, pa.concat_tables([refused, seen.refused]), seen.inputs
         desk.lake.publish(
             partition,
             merged,
-            coverage=(*kept_coverage, *coverage),
-            quarantined=pa.concat_tables([kept_refused, rows.quarantined(number, desk.lake)]),
+            coverage=(*kept.coverage, *coverage, *labels),
+            quarantined=refused,
             flags=flag_counts(table, merged),
             operational=Operational(desk.run_id, desk.now().isoformat()),
+            inputs=inputs,
         )
     return coverage
 
@@ -355,30 +387,82 @@ def _coverage(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, 
     return coverage
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of a partition stays: rows, refused rows and coverage of what was not asked for this time.
+
+    ``labels`` and ``streamed`` are what the stream is known to have covered and refused of what was.
+    """
+
+    rows: pa.Table
+    refused: pa.Table
+    streamed: pa.Table
+    coverage: tuple[Coverage, ...] = ()
+    labels: tuple[Coverage, ...] = ()
+
+
 def _kept(
-    lake: Lake, partition: Partition, record: Record | None, asked: set[tuple[str, str | None]]
-) -> tuple[pa.Table, pa.Table, tuple[Coverage, ...]]:
-    """Rows, refused rows and coverage of the tickers and spans that were not asked for this time."""
+    lake: Lake, partition: Partition, record: Record | None, asked: set[tuple[str, str | None]], *, with_stream: bool
+) -> _Kept:
     table = partition.spec
-    nothing = table.schema.empty_table(), QUARANTINE[table.name].empty_table()
+    nothing = _Kept(
+        table.schema.empty_table(), QUARANTINE[table.name].empty_table(), QUARANTINE[table.name].empty_table()
+    )
     if record is None:
-        return *nothing, ()
-    coverage = tuple(item for item in record.coverage if (item.ticker, item.span) not in asked)
+        return nothing
+    others = tuple(item for item in record.coverage if (item.ticker, item.span) not in asked)
+    labels = tuple(
+        item
+        for item in record.coverage
+        if with_stream and (item.ticker, item.span) in asked and not is_answer(item, partition)
+    )
     stored = lake.read(partition)
-    if stored is None or not coverage:
-        return *nothing, coverage
+    if stored is None or not (others or labels):
+        return replace(nothing, coverage=others, labels=labels)
     if "span" in table.key:
         codes = pc.binary_join_element_wise(stored["ticker"], stored["span"], " ")
-        wanted = [f"{item.ticker} {item.span}" for item in coverage]
+        wanted = [f"{item.ticker} {item.span}" for item in others]
     else:
-        codes, wanted = stored["ticker"], [item.ticker for item in coverage]
+        codes, wanted = stored["ticker"], [item.ticker for item in others]
     rows = stored.filter(pc.is_in(codes, value_set=pa.array(wanted, pa.string())))
     refused = lake.quarantined(partition)
     if refused is None:
-        return rows, nothing[1], coverage
+        return replace(nothing, rows=rows, coverage=others, labels=labels)
     # By page and not by ticker: a row that did not parse has no ticker.
-    pages = pa.array(sorted({proof.path for item in coverage for proof in item.proof}), pa.string())
-    return rows, refused.filter(pc.is_in(refused["page"], value_set=pages)), coverage
+    pages = pa.array(sorted({proof.path for item in others for proof in item.proof}), pa.string())
+    of_stream = pc.starts_with(refused["page"], CAPTURED_STREAMS)
+    own = refused.filter(pc.is_in(refused["page"], value_set=pages))
+    streamed = refused.filter(of_stream) if with_stream else nothing.streamed
+    return _Kept(rows, own, streamed, others, labels)
+
+
+def _told_anew(partition: Partition, labels: Sequence[Coverage], rows: pa.Table) -> tuple[Coverage, ...]:
+    """What the stream covered, with the rows that history has of it by now, and what these rows disprove left out."""
+    found = []
+    for item in labels:
+        count = rows_covered(partition.spec, rows, item)
+        if item.how is How.UNAVAILABLE or (item.how is How.HALTED and count):
+            continue  # history has answered; and there was trading
+        how = item.how
+        if how in {How.HEALED, How.VERIFIED_EMPTY}:
+            how = How.HEALED if count else How.VERIFIED_EMPTY
+        found.append(replace(item, how=how, rows=count))
+    return tuple(found)
+
+
+def rows_covered(table: Table, rows: pa.Table, item: Coverage) -> int:
+    """How many rows of a partition are of a stretch's ticker, span and time."""
+    own = pc.equal(rows["ticker"], item.ticker)
+    if item.span is not None:
+        own = pc.and_(own, pc.equal(rows["span"], item.span))
+    times_ns = rows.filter(own)[table.time_column].cast(pa.int64()).to_numpy()
+    return int(np.count_nonzero((times_ns >= item.start_ns) & (times_ns < item.end_ns)))
+
+
+def is_answer(item: Coverage, partition: Partition) -> bool:
+    """Whether a record's entry is about a whole answer of REST, and no label of what the stream covered of it."""
+    is_of_stream = item.how in _OF_STREAM or any(proof.path.startswith(CAPTURED_STREAMS) for proof in item.proof)
+    return not is_of_stream and item.start_ns == covered_range(partition, item.end_ns)[0]
 
 
 def _places(table: Table, rows: pa.Table, partitions: Sequence[Partition]) -> tuple[Ints, NDArray[np.bool_]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from marketlake.meanings import CLOSED_WORDS, QUARANTINE_MEANINGS, TABLE_MEANINGS, meaning_of
-from marketlake.tables import TABLES, Owner, Period, Table
+from marketlake.tables import TABLES, Carrier, Layer, Owner, Period, Table
 
 WIDTH: Final = 120
 
@@ -62,12 +62,20 @@ def _section(table: Table) -> Iterator[str]:
     yield f"- partition: {_partition(table)}"
     yield f"- key: {', '.join(f'`{name}`' for name in table.key)}"
     yield f"- sorted by: {', '.join(f'`{name}`' for name in table.order)}\n"
-    yield "| column | type | meaning | null when |"
-    yield "|---|---|---|---|"
+    is_raw = table.layer is Layer.RAW
+    yield f"| column | type | {'carried by | ' if is_raw else ''}meaning | null when |"
+    yield f"|---|---|{'---|' if is_raw else ''}---|---|"
     for field in table.schema:
         meaning = meaning_of(table.name, field.name)
-        yield f"| `{field.name}` | {kind_of(field.type)} | {_cell(meaning.what)} | {_cell(meaning.null)} |"
+        carried = f"{_carried(table, field.name)} | " if is_raw else ""
+        yield f"| `{field.name}` | {kind_of(field.type)} | {carried}{_cell(meaning.what)} | {_cell(meaning.null)} |"
     yield ""
+
+
+def _carried(table: Table, column: str) -> str:
+    words = {Carrier.REST: "REST", Carrier.STREAM: "stream", Carrier.BOTH: "REST, stream", Carrier.NEITHER: "-"}
+    precision = " (ms)" if table.stream_step_ns(column) > 1 else ""
+    return f"{words[table.carrier(column)]}{precision}"
 
 
 def _partition(table: Table) -> str:
@@ -112,6 +120,9 @@ Made by `python -m marketlake.dictionary > docs/data-dictionary.md`. Which value
 - Null means unknown or not there, and the last column says which. No number is NaN.
 - A key tells rows of one file apart. Of several rows with one key the last received stays; a row with a null in its key
   is kept unless a whole row repeats it. Rows that tie in the sort order are sorted by their other columns.
+- "Carried by" says who brings a raw column, by the vendor's documentation; (ms) that the stream gives only milliseconds
+  of it. Published columns of a table that REST has come from REST alone, unless the key has no history of the table
+  (then from the stream alone, with the gaps labelled `unavailable`); those of `live/` come from the stream alone.
 - Values in `raw` are the vendor's, but for the last five columns of `option_contracts`. `consolidated` is computed from
   `raw`.
 """
@@ -122,7 +133,9 @@ table (null where the row could not be read) and
 _RULES_TEXT: Final = """\
 Rules that stand in no suite: `outside_sessions`, the row's New York day is no session of the batch (a print on a
 holiday); `not_an_object`, `missing_field`, `unreadable_value`, `no_ticker`, the row has not the shape that the vendor
-documents.
+documents. Of the stream also: `too_late`, the row came later than its table allows; `not_an_array`, the frame is no
+JSON array; `no_event`, `unknown_event`, nobody can tell what the row is; `not_in_history`, history does not have the
+row, and a person has taken history for the truth.
 """
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ TABLE_MEANINGS: Final[Mapping[str, str]] = {
     "stock_trades": "Every trade of a share that the tape reported in the New York day, corrected ones included.",
     "stock_quotes": "Every change of a share's national best bid and offer in the New York day.",
     "index_bars": "Bars of an index's values over the whole New York day.",
+    "index_values": "Every value of an index that the stream sent in the New York day. REST has no history of them: "
+    "what was not received is labelled unavailable in the ledger.",
     "option_bars": "Bars of the asked-for contracts of an underlying, unadjusted. A minute without a trade has no bar.",
     "option_trades": "Every trade of the asked-for contracts that the tape reported in the New York day.",
     "option_quotes": "Every change of the asked-for contracts' national best bid and offer in the New York day.",
@@ -73,6 +75,9 @@ COLUMN_MEANINGS: Final[Mapping[tuple[str, str], Meaning]] = {
         "price weighted by volume over the bar; odd lots count here and not in high and low", "the vendor gives none"
     ),
     (ANY, "trades"): Meaning("how many trades made the bar", "the vendor gives none: an index"),
+    # Index values.
+    (ANY, "event_time"): Meaning("when the index was computed, as the vendor stamps it"),
+    (ANY, "value"): Meaning("the value of the index, points"),
     # Trades and quotes.
     (ANY, "sip_timestamp"): Meaning("when the consolidated tape stamped it; the instant from which it counts as known"),
     (ANY, "participant_timestamp"): Meaning("when the exchange made it", "the vendor gives none"),
@@ -323,8 +328,12 @@ COLUMN_MEANINGS: Final[Mapping[tuple[str, str], Meaning]] = {
 QUARANTINE_MEANINGS: Final[Mapping[str, Meaning]] = {
     "rule": Meaning("the first rule that refused the row, of docs/quality-rules.md; or one of those named below"),
     "raw": Meaning("the row's JSON as it came"),
-    "page": Meaning("path of the captured page in which it stood, under the lake's root", "the page is not known"),
-    "position": Meaning("its place in that page's `results`, from 0", "the page is not known"),
+    "page": Meaning(
+        "path of the captured page in which it stood, under the lake's root; of the stream the captured file, `#` and "
+        "the byte at which the frame ends in it",
+        "the page is not known",
+    ),
+    "position": Meaning("its place in that page's `results` or that frame, from 0", "the page is not known"),
 }
 
 CLOSED_WORDS: Final[Mapping[type[StrEnum], tuple[str, Mapping[str, str]]]] = {
@@ -381,13 +390,14 @@ CLOSED_WORDS: Final[Mapping[type[StrEnum], tuple[str, Mapping[str, str]]]] = {
     How: (
         "`how` of a ledger record's coverage: how it is known what happened in a stretch of time.",
         {
-            How.STREAMED: "Received live. Nothing writes it yet.",
-            How.BACKFILLED: "Asked over REST, answered completely, and at least one row came.",
-            How.HEALED: "A gap of the stream, filled over REST. Nothing writes it yet.",
+            How.HALTED: "Trading was halted: quotes or values came and no trade, and history has none either.",
+            How.STREAMED: "Received live, and nothing was lost between its start and its end.",
+            How.HEALED: "A gap of the stream, filled over REST.",
             How.VERIFIED_EMPTY: "Asked over REST, answered completely, and no row came.",
-            How.HALTED: "Trading was halted. Nothing writes it yet.",
+            How.BACKFILLED: "Asked over REST, answered completely, and at least one row came.",
             How.UNAVAILABLE: "Asked, and not to be had: a whole session of a share or an index without one minute "
-            "bar is beyond the vendor's history or the key's plan, not silent. `backfill --refresh` asks again.",
+            "bar is beyond the vendor's history or the key's plan, not silent (`backfill --refresh` asks again); or a "
+            "gap of a stream that no history has.",
         },
     ),
 }

@@ -73,8 +73,7 @@ class Request:
         """
         unknown = [name for name in tables if name not in FILL_ORDER]
         if unknown:
-            table_named(unknown[0])
-            message = f"{unknown[0]} is made by consolidate, not fetched: choose from {', '.join(FILL_ORDER)}"
+            message = f"{_not_fetched(table_named(unknown[0]))}: choose from {', '.join(FILL_ORDER)}"
             raise UsageError(message)
         picks = list(dict.fromkeys(Pick(text) for text in tickers if text.startswith("@") and text in set(Pick)))
         if len(picks) > 1:
@@ -214,14 +213,18 @@ def batches_of(
     ``contracts_of`` gives the contracts that an underlying's partition holds on a session, after the request's pick.
     """
     table = table_named(table_name)
-    if table.layer is not Layer.RAW:
-        message = f"{table_name} is made by consolidate, not fetched"
-        raise UsageError(message)
+    if not table.over_rest:
+        raise UsageError(_not_fetched(table))
     if request.refresh:
         found = _batches_of(request, table, lambda _: None, contracts_of, sources)
         yield from (replace(batch, refresh=True) for batch in found)
     else:
         yield from _batches_of(request, table, record_of, contracts_of, sources)
+
+
+def _not_fetched(table: Table) -> str:
+    made = "is made by consolidate" if table.layer is Layer.CONSOLIDATED else "comes over the stream alone"
+    return f"{table.name} {made}, not fetched"
 
 
 def _batches_of(

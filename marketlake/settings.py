@@ -31,6 +31,7 @@ from marketlake.settings_grammar import (
     Distinct,
     DistinctUnderlyings,
     Exact,
+    FolderText,
     IndexText,
     LakeRoot,
     Number,
@@ -74,6 +75,33 @@ _ADDED_BY_PLAN: Final[Mapping[Plan, tuple[str, ...]]] = {
     "starter": (),
     "developer": ("option_trades",),
     "advanced": ("option_trades", "option_quotes"),
+}
+# What the feeds carry, by the words of the settings; the vendor refuses what a plan does not have, and says so.
+StreamName = Literal["minute_bars", "second_bars", "trades", "quotes", "values"]
+# A bar is sent again for up to 15 minutes after its end when late trades change it: a revision, and not late.
+_DEFAULT_ALLOWANCE_S: Final[Mapping[str, int]] = {
+    "stock_bars": 1_200,
+    "stock_trades": 30,
+    "stock_quotes": 30,
+    "option_bars": 1_200,
+    "option_trades": 30,
+    "option_quotes": 30,
+    "index_bars": 1_200,
+    "index_values": 30,
+}
+_DEFAULT_REJECTION_S: Final[Mapping[str, int]] = {
+    name: max(1_200, 3 * allowance_s) for name, allowance_s in _DEFAULT_ALLOWANCE_S.items()
+}
+_OF_TAPES: Final = frozenset({"minute_bars", "second_bars", "trades", "quotes"})
+_STREAMS: Final[Mapping[str, frozenset[str]]] = {
+    "stocks": _OF_TAPES,
+    "options": _OF_TAPES,
+    "indices": frozenset({"minute_bars", "second_bars", "values"}),
+}
+_DEFAULT_STREAMS: Final[Mapping[str, tuple[StreamName, ...]]] = {
+    "stocks": ("minute_bars", "second_bars"),
+    "options": ("minute_bars", "trades", "quotes"),
+    "indices": ("minute_bars", "values"),
 }
 _DEFAULT_SPANS: Final[Mapping[str, tuple[SpanName, ...]]] = {
     "stock_bars": ("second", "minute", "day"),
@@ -132,6 +160,80 @@ class LoggingSettings(Section):
     heartbeat_seconds: Number = Field(
         30, ge=0.1, le=3_600, description="Seconds between the lines in which long work says how far it is."
     )
+
+
+class StreamSettings(Section):
+    """How the live feeds are recorded, and cut into windows."""
+
+    spool: FolderText = Field(
+        "spool", description="Folder of this machine that holds what came until it is in the lake; never a bucket."
+    )
+    sync_ms: Whole = Field(
+        100, ge=1, le=10_000, description="Milliseconds after which what came is on the disk, at the latest."
+    )
+    buffer_mb: Whole = Field(
+        64,
+        ge=1,
+        le=4_096,
+        description="Megabytes that may wait for a slow disk; what comes beyond is lost and counted.",
+    )
+    file_mb: Whole = Field(256, ge=1, le=4_096, description="Megabytes after which the spool goes on in a new file.")
+    clock: Literal["machine", "vendor"] = Field(
+        "machine",
+        description="Whose clock tells how long a feed was silent: the vendor's where a past session is replayed.",
+    )
+    stocks_silence_s: Whole = Field(
+        10, ge=1, le=86_400, description="Seconds of a session without news from shares until the feed is stalled."
+    )
+    indices_silence_s: Whole = Field(
+        60, ge=1, le=86_400, description="The same for indices; VIX has a value about every 15 s."
+    )
+    options_silence_s: Whole = Field(
+        900, ge=1, le=86_400, description="The same for options, of which a few contracts may well be silent for long."
+    )
+    minute_bars_silence_s: Whole = Field(
+        150, ge=61, le=86_400, description="The same for minute bars, where that is longer than the feed's own limit."
+    )
+    window_minutes: Whole = Field(
+        15, ge=1, le=30, description="Minutes of a session that one window holds: 1, 5, 15 or 30."
+    )
+    allowance_s: Mapping[str, Annotated[Whole, Field(ge=0, le=7_200)]] = Field(
+        default_factory=lambda: dict(_DEFAULT_ALLOWANCE_S),
+        description="Seconds of event time for which a window stays open behind its end, by table; a table that is "
+        "not named keeps its default.",
+    )
+    rejection_s: Mapping[str, Annotated[Whole, Field(ge=0, le=86_400)]] = Field(
+        default_factory=lambda: dict(_DEFAULT_REJECTION_S),
+        description="Seconds behind the feed after which a row whose window is closed is refused, by table; a table "
+        "that is not named keeps its default.",
+    )
+    after_close_s: Whole = Field(
+        300, ge=0, le=7_200, description="Seconds for which a feed stays open behind the close of what it carries."
+    )
+
+    @field_validator("window_minutes", mode="after")
+    @classmethod
+    def _begins_with_the_hour(cls, minutes: int) -> int:
+        if minutes not in {1, 5, 15, 30}:
+            message = "must be 1, 5, 15 or 30"
+            raise ValueError(message)
+        return minutes
+
+    @field_validator("allowance_s", "rejection_s", mode="after")
+    @classmethod
+    def _complete_lateness(cls, given: Mapping[str, int], info: ValidationInfo) -> Mapping[str, int]:
+        if not set(given) <= set(_DEFAULT_ALLOWANCE_S):
+            message = f"only {', '.join(_DEFAULT_ALLOWANCE_S)} are streamed"
+            raise ValueError(message)
+        return {**(_DEFAULT_ALLOWANCE_S if info.field_name == "allowance_s" else _DEFAULT_REJECTION_S), **given}
+
+    @model_validator(mode="after")
+    def _rejection_is_later(self) -> Self:
+        for table, allowance_s in self.allowance_s.items():
+            if self.rejection_s[table] < allowance_s:
+                message = f"rejection_s of {table} is shorter than its allowance_s"
+                raise ValueError(message)
+        return self
 
 
 class SelectionSettings(Section):
@@ -213,6 +315,11 @@ class SourceSettings(Section):
         default_factory=lambda: dict(_DEFAULT_SPANS),
         description="Lengths of the bars that are collected, by table; a table that is not named keeps its default.",
     )
+    streams: Mapping[str, Annotated[tuple[StreamName, ...], Distinct]] = Field(
+        default_factory=lambda: dict(_DEFAULT_STREAMS),
+        description="What is recorded live, by feed; a feed that is not named keeps its default, and an empty list "
+        "switches it off.",
+    )
     chunk_days: Whole = Field(
         31, ge=1, le=31, description="Most days that one batch asks for; lower it where sessions are large."
     )
@@ -227,6 +334,19 @@ class SourceSettings(Section):
             message = f"only {', '.join(_DEFAULT_SPANS)} have spans"
             raise ValueError(message)
         return {**_DEFAULT_SPANS, **spans}
+
+    @field_validator("streams", mode="after")
+    @classmethod
+    def _complete_streams(cls, streams: Mapping[str, tuple[StreamName, ...]]) -> Mapping[str, tuple[StreamName, ...]]:
+        unknown = sorted(set(streams) - set(_STREAMS))
+        if unknown:
+            message = f"only {', '.join(_STREAMS)} are feeds"
+            raise ValueError(message)
+        for feed, names in streams.items():
+            if not set(names) <= _STREAMS[feed]:
+                message = f"{feed} carry {', '.join(sorted(_STREAMS[feed]))}"
+                raise ValueError(message)
+        return {**_DEFAULT_STREAMS, **streams}
 
     @model_validator(mode="after")
     def _indices_for_their_bars(self) -> Self:
@@ -272,6 +392,38 @@ class RestRetry(Section):
         return self
 
 
+class StreamRetry(Section):
+    """How the recorder answers what goes wrong with its connection; these limits are of the machine's clock."""
+
+    connect_timeout_s: Number = Field(
+        10, ge=0.1, le=60, description="Longest wait for a connection, and again for its upgrade to WebSocket."
+    )
+    handshake_timeout_s: Number = Field(
+        10, ge=0.1, le=60, description="Longest wait for the vendor's greeting, and again for its answer to the key."
+    )
+    acknowledgement_timeout_s: Number = Field(
+        5, ge=0.1, le=60, description="Seconds within which the vendor must acknowledge what is subscribed to."
+    )
+    first_wait_s: Number = Field(
+        0.5, ge=0.01, le=30, description="Wait before connecting again; it doubles while connections do not last."
+    )
+    longest_wait_s: Number = Field(30, ge=0.5, le=600, description="Longest wait before connecting again.")
+    attempts: Whole = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Times that the vendor may turn the recorder away (too many connections, a key that it "
+        "refuses, a subscription that it does not answer) before the recorder gives up.",
+    )
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        if self.longest_wait_s < self.first_wait_s:
+            message = "longest_wait_s is shorter than first_wait_s"
+            raise ValueError(message)
+        return self
+
+
 class TaskRetry(Section):
     """How a task of a Prefect flow run answers outages; on the command line a person runs again."""
 
@@ -293,6 +445,7 @@ class RetrySettings(Section):
     """Which layer retries for how long; a flow retries nothing."""
 
     rest: RestRetry = Field(default_factory=RestRetry, description="One call to the vendor: seconds.")
+    stream: StreamRetry = Field(default_factory=StreamRetry, description="One connection to the stream: seconds.")
     task: TaskRetry = Field(default_factory=TaskRetry, description="One task of a flow run: minutes.")
 
 
@@ -303,6 +456,7 @@ class Settings(BaseSettings):
 
     lake: LakeSettings = Field(default_factory=LakeSettings, description="Where the data is kept.")
     logging: LoggingSettings = Field(default_factory=LoggingSettings, description="What is logged.")
+    stream: StreamSettings = Field(default_factory=StreamSettings, description="How the live feeds are recorded.")
     selection: SelectionSettings = Field(default_factory=SelectionSettings, description="Which contracts are chosen.")
     consolidation: ConsolidationSettings = Field(
         default_factory=ConsolidationSettings, description="How a session is aligned."
@@ -349,7 +503,7 @@ class Settings(BaseSettings):
 LAYOUT: Final = Layout(
     model=Settings,
     files={
-        "settings.yaml": ("lake", "logging", "selection", "consolidation"),
+        "settings.yaml": ("lake", "logging", "stream", "selection", "consolidation"),
         "sources.yaml": ("vendor", "sources"),
         "sinks.yaml": ("slack",),
         "retry_policy.yaml": ("retry",),

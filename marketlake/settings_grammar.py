@@ -22,6 +22,7 @@ SECRETS_ELSEWHERE: Final = "secrets belong in a block or the environment"
 _HTTP_WORDS: Final = "an address with https or http and a host, without a query"
 _STREAM_WORDS: Final = "an address with wss or ws and a host, without a query"
 _ROOT_WORDS: Final = "a folder or s3://bucket/prefix"
+_FOLDER_WORDS: Final = "a folder of this machine"
 _CHANNEL_WORDS: Final = 'a channel\'s id or its name in quotes: "#alerts"'
 _UNDERLYING_WORDS: Final = "a share or an index: SPY, SPX or I:SPX"
 _INDEX_WORDS: Final = "an index: I:VIX"
@@ -92,6 +93,13 @@ def _lake_root(text: str) -> str:
     return text.rstrip("/") if text.startswith("s3://") else str(Path(text).expanduser())
 
 
+def _folder(text: str) -> str:
+    if not text.strip() or "://" in text or "\0" in text:
+        message = f"must be {_FOLDER_WORDS}"
+        raise ValueError(message)
+    return str(Path(text).expanduser())
+
+
 def _channel(text: str) -> str:
     if _SLACK_TOKEN.match(text):
         message = f"{SECRETS_ELSEWHERE}: this is a token, not a channel"
@@ -138,9 +146,9 @@ def _no_repetition[T](values: tuple[T, ...], names: Sequence[object]) -> tuple[T
 
 
 def _raw_table(name: str) -> str:
-    from marketlake.tables import TABLES, Layer  # noqa: PLC0415 - pyarrow: 0.2 s that defaults alone do not need
+    from marketlake.tables import TABLES  # noqa: PLC0415 - pyarrow: 0.2 s that defaults alone do not need
 
-    fetched = [table.name for table in TABLES.values() if table.layer is Layer.RAW]
+    fetched = [table.name for table in TABLES.values() if table.over_rest]
     if name not in fetched:
         message = f"must be a table that the vendor is asked for: {', '.join(fetched)}"
         raise ValueError(message)
@@ -154,6 +162,7 @@ Address = Annotated[str, AfterValidator(_address), Allowed(_HTTP_WORDS)]
 SlackAddress = Annotated[str, AfterValidator(_address_with_slash), Allowed(_HTTP_WORDS)]
 StreamAddress = Annotated[str, AfterValidator(_stream_address), Allowed(_STREAM_WORDS)]
 LakeRoot = Annotated[str, AfterValidator(_lake_root), Allowed(_ROOT_WORDS)]
+FolderText = Annotated[str, AfterValidator(_folder), Allowed(_FOLDER_WORDS)]
 Channel = Annotated[str, AfterValidator(_channel), Allowed(_CHANNEL_WORDS)]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9\-]{1,40}$"), Allowed("the name of a region: eu-central-1")]
 UnderlyingText = Annotated[str, AfterValidator(_underlying), Allowed(_UNDERLYING_WORDS)]

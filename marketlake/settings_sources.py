@@ -10,7 +10,7 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast, get_origin
+from typing import Annotated, Any, Final, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -294,11 +294,17 @@ def _read_variable(layout: Layout, name: str, text: str, layer: _Layer) -> None:
     if inner is not None or (is_mapping(declared) and not is_inside_mapping):
         layer.blame(name, path, f"is a section: name one of its keys, {name}__…")
         return
-    is_list = is_inside_mapping or get_origin(declared.annotation) is tuple
+    kind = get_args(declared.annotation)[1] if is_inside_mapping else declared.annotation
+    is_list = get_origin(_bare(kind)) is tuple
     try:
         layer.put(path, _value(text, is_list=is_list, may_be_null=declared.annotation is not str), name)
     except yaml.YAMLError as error:
         layer.blame(name, path, _yaml_problem(error))
+
+
+def _bare(kind: Any) -> Any:
+    """A type without what annotates it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _value(text: str, *, is_list: bool, may_be_null: bool) -> object:

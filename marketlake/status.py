@@ -3,7 +3,7 @@
 Entries come from :meth:`marketlake.lake.Lake.entries`; adding them up and showing the sums is pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -14,7 +14,7 @@ import msgspec
 from marketlake.lake import Lake
 from marketlake.ledger import Record
 from marketlake.sessions import sessions_between
-from marketlake.tables import TABLES, Partition, Period
+from marketlake.tables import TABLES, Layer, Partition, Period
 
 _NAMED_PERIODS: Final = 5  # a line names so many and counts the rest
 _RIGHT: Final = frozenset({"partitions", "rows", "quarantined", "size"})
@@ -26,7 +26,8 @@ class Holding:
 
     ``partitions`` counts those whose record holds; ``first`` and ``last`` are their periods (dates, years, or "" for a
     table that is one file an owner). ``mismatched`` lists periods whose file is not the one of the record; ``missing``
-    the trading sessions between the first and the last record that have none.
+    the trading sessions between the first and the last record that have none; ``stale`` those of a consolidated table
+    that were made from partitions which have changed since.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Holding:
     bytes: int
     mismatched: tuple[str, ...]
     missing: tuple[str, ...]
+    stale: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Status:
     bytes: int
     mismatched: int
     missing: int
+    stale: int
 
     def as_json(self) -> dict[str, object]:
         """The same under the names of the command line's --json: those of the fields."""
@@ -64,7 +67,8 @@ def status_of(entries: Iterable[tuple[Partition, Record | None]]) -> Status:
     places = {name: number for number, name in enumerate(TABLES)}
     ordered = sorted(entries, key=lambda item: (places[item[0].table], item[0].owner, item[0].period))
     groups = groupby(ordered, key=lambda item: (item[0].table, item[0].owner))
-    holdings = tuple(_holding(table, owner, list(items)) for (table, owner), items in groups)
+    contents = {partition.path: record.content_hash for partition, record in ordered if record is not None}
+    holdings = tuple(_holding(table, owner, list(items), contents) for (table, owner), items in groups)
     return Status(
         tables=holdings,
         partitions=sum(item.partitions for item in holdings),
@@ -73,6 +77,7 @@ def status_of(entries: Iterable[tuple[Partition, Record | None]]) -> Status:
         bytes=sum(item.bytes for item in holdings),
         mismatched=sum(len(item.mismatched) for item in holdings),
         missing=sum(len(item.missing) for item in holdings),
+        stale=sum(len(item.stale) for item in holdings),
     )
 
 
@@ -97,10 +102,14 @@ def render(status: Status) -> str:
             text.append(f"{name}: the file does not match its record, backfill again: {_named(item.mismatched)}")
         if item.missing:
             text.append(f"{name}: not published: {_named(item.missing)}")
+        if item.stale:
+            text.append(f"{name}: made from partitions that have changed, consolidate again: {_named(item.stale)}")
     return "\n".join(text)
 
 
-def _holding(table: str, owner: str, entries: list[tuple[Partition, Record | None]]) -> Holding:
+def _holding(
+    table: str, owner: str, entries: list[tuple[Partition, Record | None]], contents: Mapping[str, str]
+) -> Holding:
     records = [record for _, record in entries if record is not None]
     periods = [partition.period for partition, record in entries if record is not None]
     return Holding(
@@ -114,7 +123,14 @@ def _holding(table: str, owner: str, entries: list[tuple[Partition, Record | Non
         bytes=sum(record.file_bytes for record in records),
         mismatched=tuple(partition.period for partition, record in entries if record is None),
         missing=_missing(table, [partition.period for partition, _ in entries]),
+        stale=tuple(partition.period for partition, record in entries if record and _is_stale(record, contents)),
     )
+
+
+def _is_stale(record: Record, contents: Mapping[str, str]) -> bool:
+    """Whether a consolidated partition was made from something else than the ledger has now."""
+    is_consolidated = record.partition.spec.layer is Layer.CONSOLIDATED
+    return is_consolidated and any(contents.get(path) != content for path, content in record.inputs)
 
 
 def _missing(table: str, periods: list[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from functools import cache
 
 from prefect.context import FlowRunContext
 
-from blocks.lake import open_lake
+from blocks.lake import lake_block, open_lake
 from blocks.polygon import polygon_credentials
 from expectations import check
 from marketlake.desk import Desk
@@ -51,6 +51,13 @@ def configure_logging() -> None:
 def lake() -> Lake:
     """The lake that the block or the environment names."""
     return open_lake(settings())
+
+
+def recorder_environment() -> dict[str, str]:
+    """The environment of a recorder's process: what blocks say reaches it as variables."""
+    configured = settings()
+    credentials = polygon_credentials(os.environ)
+    return {**os.environ, **credentials.environment(configured.vendor), **lake_block(configured).environment()}
 
 
 def desk() -> Desk:

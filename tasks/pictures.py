@@ -12,9 +12,11 @@ from prefect.cache_policies import NO_CACHE
 from marketlake.consolidation import Consolidation
 from marketlake.errors import UsageError
 from marketlake.picture import CoverageLine, session_page
+from marketlake.strip import Strip, strips_of
 from marketlake.tables import TABLES, Owner, Partition, Period
 from tasks.desk import lake
 from tasks.reports import BackfillReport
+from tasks.stream import StreamReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Demonstration:
     """What the demo made: the report of each step, where the picture and the tables are, and some rows."""
 
     result: Consolidation
+    live: tuple[StreamReport, ...]
+    strips: tuple[Strip, ...]
     backfills: tuple[BackfillReport, ...]
     picture: Path
     lake: Path
@@ -29,7 +33,9 @@ class Demonstration:
 
 
 @task(name="draw session", cache_policy=NO_CACHE)
-def draw_session(result: Consolidation, backfills: Sequence[BackfillReport], folder: str) -> Demonstration:
+def draw_session(
+    result: Consolidation, live: Sequence[StreamReport], backfills: Sequence[BackfillReport], folder: str
+) -> Demonstration:
     """Draw a consolidated session on one page, and pick five rows to show.
 
     Raises:
@@ -45,19 +51,22 @@ def draw_session(result: Consolidation, backfills: Sequence[BackfillReport], fol
     if market is None or options is None:
         message = f"{result.underlying} {result.session} was not published"
         raise UsageError(message)
-    coverage = []
+    coverage, records = [], []
     for table in TABLES.values():
         for partition in at.partitions(table):
             record = at.record(partition)
             if record is None or (table.period is Period.SESSION and partition.session != result.session):
                 continue
+            records.append(record)
             how = ", ".join(sorted({str(item.how) for item in record.coverage})) or "computed"
             owner = partition.owner if table.owner is not Owner.NONE else partition.period
             coverage.append(CoverageLine(table.name, owner, record.rows, record.quarantined, how))
     picture = Path(folder) / "session.html"
-    picture.write_text(session_page(result.underlying, result.session, market, options, coverage), encoding="utf-8")
+    strips = strips_of(records)
+    page = session_page(result.underlying, result.session, market, options, coverage=coverage, strips=strips)
+    picture.write_text(page, encoding="utf-8")
     sample = _sample(options) if result.priced else market.slice(0, 5)
-    return Demonstration(result, tuple(backfills), picture, Path(folder) / "lake", sample)
+    return Demonstration(result, tuple(live), tuple(strips), tuple(backfills), picture, Path(folder) / "lake", sample)
 
 
 def _sample(options: pa.Table) -> pa.Table:

@@ -5,7 +5,7 @@ from datetime import date
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from marketlake import backfill
+from marketlake import healing
 from marketlake.backfill import Replay
 from marketlake.quarantine import partition_named
 from tasks.desk import desk
@@ -14,4 +14,4 @@ from tasks.desk import desk
 @task(name="replay quarantine", task_run_name="{table} {owner} {session}", cache_policy=NO_CACHE)
 def replay(table: str, owner: str, session: date) -> Replay:
     """Judge the captured rows of one partition again by today's rules."""
-    return backfill.replay(partition_named(table, owner, session), desk())
+    return healing.replay(partition_named(table, owner, session), desk())

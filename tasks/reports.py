@@ -28,10 +28,6 @@ class BackfillReport:
             return replace(self, failed=(*self.failed, outcome))
         return replace(self, done=(*self.done, outcome))
 
-    def failed_sessions(self, table: str) -> set[date]:
-        """The sessions of which a batch of a table failed."""
-        return {session for item in self.failed if item.table == table for session in item.sessions}
-
     def raise_failures(self) -> None:
         """Do nothing where every batch came through.
 

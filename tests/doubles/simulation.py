@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -118,15 +119,21 @@ class Done:
 
 @cache
 def processes() -> ForkServerContext:
-    """A process that has everything imported, from which the command line's processes are forked.
+    """A process from which the command line's processes are forked.
 
     They are real processes, without the seconds that Python takes to import Great Expectations and Prefect.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["flows.backfill", "flows.discover_options", "flows.consolidate", "flows.printing", "great_expectations",
-         "exchange_calendars", "pandas_ta", "vollib.black_scholes.implied_volatility", "s3fs"]
-    )  # fmt: skip
+    context.set_forkserver_preload(["forked_commands"])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), before]))
+    try:
+        forkserver.ensure_running()  # it finds the module to preload by the environment alone
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
     return context
 
 

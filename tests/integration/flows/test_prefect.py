@@ -9,17 +9,25 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from echoes import leaks
+from live_feeds import told as control
 from prefect_server import PREFECT, PrefectServer, prefect_server
 from simulation import Simulation, marketlake, simulated
 from slack_api import SlackApiDouble
 
+from marketlake.recorder_files import read_report
+from marketlake.spool import local_folder
+from marketlake.tickers import AssetClass
+
 __all__ = ["prefect_server"]
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 180
+SESSION = "2025-08-29"
 PAGE = 200  # the most that the server gives at once
 pytestmark = pytest.mark.timeout(600)
 
@@ -108,6 +116,58 @@ def test_the_daily_consolidation_runs_by_name_to_completed(
 
     assert "Completed" in said
     assert list((tmp_path / "lake" / "consolidated").rglob("session=2025-08-29/data.parquet"))
+
+
+def test_a_feed_is_recorded_by_one_deployment_and_brought_into_the_lake_by_another(
+    deployed: PrefectServer, vendor: Simulation, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    environment = {
+        **vendor.environment(tmp_path / "lake", XDG_STATE_HOME=str(tmp_path)),
+        **deployed.environment,
+        "MARKETLAKE__STREAM__CLOCK": "vendor",
+        "MARKETLAKE__STREAM__SPOOL": str(spool),
+    }
+    control(vendor, "/clock", {"pause": True, "set": f"{SESSION}T09:59:50"})
+    recording = ["deployment", "run", "stream/indices", "-p", f"session={SESSION}", "-p", f"until={SESSION}T10:32:00"]
+
+    with worker(deployed, environment):
+        deployed.run(*recording, cwd=ROOT)
+        deadline = time.monotonic() + PATIENCE_S
+        folder = local_folder(spool, AssetClass.INDICES, date.fromisoformat(SESSION))
+        while (report := read_report(folder)) is None or not report.is_subscribed:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        control(vendor, "/clock", {"speed": 120})
+        wanted = {"flows": {"name": {"any_": ["stream"]}}}
+        while [run["state_type"] for run in ask(deployed, "/flow_runs/filter", **wanted)] != ["COMPLETED"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        control(vendor, "/clock", {"pause": True, "set": f"{SESSION}T20:05:00"})
+        healing = ["deployment", "run", "heal/after-close", "--watch", "-p", f"start={SESSION}"]
+        said = deployed.run(*healing, "-p", 'tables=["index_bars"]', "-p", 'tickers=["I:VIX"]', cwd=ROOT)
+
+    assert "Completed" in said
+    (run,) = ask(deployed, "/flow_runs/filter", **wanted)
+    assert f"stream indices {SESSION}" == run["name"]
+    of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    names = {task["name"] for task in ask(deployed, "/task_runs/filter", **of_run)}
+    assert {"plan indices", "indices 10:00–10:15", "indices 10:15–10:30"} <= names  # noqa: RUF001
+    window = [
+        row
+        for item in ask(deployed, "/artifacts/filter", **of_run)
+        if str(item["description"]).startswith("indices 10:00–10:15: ")  # noqa: RUF001
+        for row in json.loads(str(item["data"]))
+    ]
+    asked = urlencode(
+        {"subscription": "V.I:VIX", "after": f"{SESSION}T09:59:59.999", "until": f"{SESSION}T10:14:59.999"}
+    )
+    with urllib.request.urlopen(f"{vendor.control}/published?{asked}", timeout=60) as answer:
+        sent = len(json.loads(answer.read()))
+    assert [sent] == [row["rows"] for row in window if row["table"] == "index_values"]
+    assert sent > 50
+    assert list((tmp_path / "lake" / "raw" / "indices" / "values").rglob(f"session={SESSION}/data.parquet"))
+    assert not list((tmp_path / "lake" / "live").rglob("*.parquet"))
 
 
 def test_a_failing_run_posts_one_message(

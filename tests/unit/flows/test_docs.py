@@ -54,8 +54,11 @@ JSON: Mapping[str, object] = {
     "backfill --preview": Preview((PreviewLine("stock_bars", 1, 1, 1, 1),), 5).as_json(),
     "discover": Selection("SPY", date(2025, 8, 29), Decimal(1), "opening_bar", (), {}).as_json(),
     "consolidate": Consolidation("SPY", None, "none", (Published("market_minutes", 1, "a path", "a hash"),)).as_json(),
-    "status": Status((Holding("stock_bars", "SPY", 1, "", "", 1, 0, 1, (), ()),), 1, 1, 0, 1, 0, 0).as_json(),
-    "quarantine": [QuarantineSummary(SPY, "a rule", 1).as_json(), Replay(SPY, 1, 0, 0).as_json()],
+    "status": Status((Holding("stock_bars", "SPY", 1, "", "", 1, 0, 1, (), (), ()),), 1, 1, 0, 1, 0, 0, 0).as_json(),
+    "quarantine": [
+        QuarantineSummary("stock_bars", "SPY", "2025-08-29", "a rule", 1).as_json(),
+        Replay(SPY, 1, 0, 0).as_json(),
+    ],
 }
 
 

@@ -76,6 +76,7 @@ def test_tickers_are_sorted_into_what_they_mean(
     [
         (["stonks"], ["SPY"], "no table"),
         (["market_minutes"], ["SPY"], "made by consolidate"),
+        (["index_values"], ["I:VIX"], "comes over the stream alone"),
         (["stock_bars"], ["@chosen", "@all"], "not both"),
         (["stock_bars"], ["@some"], "no ticker"),
     ],

@@ -353,7 +353,9 @@ def test_a_section_in_another_file_is_sent_where_it_belongs(write: Write) -> Non
 
 @pytest.mark.parametrize("text", ["- lake", "5", "lake"])
 def test_a_file_without_sections_is_answered_with_those_that_belong_in_it(write: Write, text: str) -> None:
-    assert ["settings.yaml: must hold sections: lake, logging, selection, consolidation"] == lines(write(settings=text))
+    assert ["settings.yaml: must hold sections: lake, logging, stream, selection, consolidation"] == lines(
+        write(settings=text)
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the lake holds, added up from ledger entries."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -121,6 +122,7 @@ def test_the_json_has_the_fields_of_the_value() -> None:
                 "bytes": 1000,
                 "mismatched": ["2025-08-29"],
                 "missing": ["2025-08-28"],
+                "stale": [],
             }
         ],
         "partitions": 1,
@@ -129,4 +131,42 @@ def test_the_json_has_the_fields_of_the_value() -> None:
         "bytes": 1000,
         "mismatched": 1,
         "missing": 1,
+        "stale": 0,
     }
+
+
+def _made_from(*inputs: tuple[Partition, str], period: str = "2025-08-29", table: str = "market_minutes") -> Record:
+    named = tuple((partition.path, content) for partition, content in inputs)
+    return replace(_record(Partition(table, "SPY", period)), inputs=named)
+
+
+@pytest.mark.parametrize(
+    ("now", "stale"),
+    [
+        pytest.param([("2025-08-28", "c"), ("2025-08-29", "c")], (), id="unchanged"),
+        pytest.param([("2025-08-28", "c"), ("2025-08-29", "other")], ("2025-08-29",), id="restated"),
+        pytest.param([("2025-08-28", "c"), ("2025-08-29", None)], ("2025-08-29",), id="not proven any more"),
+        pytest.param([("2025-08-28", "c")], ("2025-08-29",), id="gone"),
+    ],
+)
+def test_what_was_made_from_partitions_that_have_changed_is_stale(
+    now: list[tuple[str, str | None]], stale: tuple[str, ...]
+) -> None:
+    made = _made_from((_bars("2025-08-28"), "c"), (_bars("2025-08-29"), "c"))
+    inputs = [
+        (_bars(day), None if content is None else replace(_record(_bars(day)), content_hash=content))
+        for day, content in now
+    ]
+    status = status_of([*inputs, (made.partition, made)])
+    holding = next(item for item in status.tables if item.table == "market_minutes")
+
+    assert (stale, len(stale)) == (holding.stale, status.stale)
+    assert ("market_minutes SPY: made from partitions that have changed, consolidate again" in render(status)) == bool(
+        stale
+    )
+
+
+def test_a_raw_partition_is_not_stale_when_the_segments_that_it_was_made_from_are_gone() -> None:
+    made = replace(_record(Partition("index_values", "I:VIX", "2025-08-29")), inputs=(("live/gone.parquet", "c"),))
+
+    assert status_of([(made.partition, made)]).stale == 0

@@ -1,0 +1,36 @@
+"""Record one feed through its session, and seal window after window as it goes."""
+
+from datetime import date, datetime
+
+from prefect import flow
+
+from tasks.alerts import tell_slack
+from tasks.naming import named
+from tasks.step import take
+from tasks.stream import StreamReport, open_live, plan_stream, recorded, seal_each
+
+
+@flow(name="stream", flow_run_name=named("stream", "feed", "session"), on_failure=[tell_slack], on_crashed=[tell_slack])
+def stream(
+    feed: str,
+    session: date | None = None,
+    subscriptions: list[str] | None = None,
+    until: datetime | None = None,
+) -> StreamReport:
+    """Keep a recorder alive until the session is over; what it records becomes segments, window by window.
+
+    Args:
+        feed: stocks, options or indices.
+        session: Which session; today's when left out.
+        subscriptions: AM.SPY, T.O:…, V.I:VIX; what config/sources.yaml switches on when left out.
+        until: When to stop, in session time (New York where no offset is given); some minutes after the close when
+            left out.
+    """
+    order = take(plan_stream, feed, session, subscriptions, until)
+    report, live = StreamReport(order), open_live(order)
+    with recorded(order) as watch:
+        while not watch.is_over():
+            report = seal_each(live.advance(), live, watch, report)
+    report = seal_each(live.close(), live, watch, report).recorded_by(watch)
+    report.raise_failures()
+    return report

@@ -1,0 +1,264 @@
+"""Steps about the running session of a feed, and what it leaves behind for a person."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from expectations import check
+from marketlake.backfill import listed_contracts
+from marketlake.coverage import expected_of
+from marketlake.desk import Desk
+from marketlake.errors import KeyRefused, MarketlakeError, RecorderFailed, VendorError, is_transient
+from marketlake.feeds import Subscription, checked_wanted, feed_named, table_of
+from marketlake.live import LiveSession, SealedWindow, Window
+from marketlake.logs import Heartbeat
+from marketlake.plan import Pick
+from marketlake.recorder import Report
+from marketlake.recorder_files import write_wanted
+from marketlake.sessions import NEW_YORK, require_session, to_ns
+from marketlake.spool import local_folder
+from marketlake.supervision import RecorderProcess, Watch
+from marketlake.tables import TABLES
+from marketlake.tickers import AssetClass, Underlying
+from marketlake.wanted import configured_subscriptions
+from tasks.desk import desk, recorder_environment
+from tasks.reports import raise_failures
+from tasks.step import in_flow_run, take
+
+logger = logging.getLogger(__name__)
+
+_NS_PER_S: Final = 1_000_000_000
+_NS_PER_MS: Final = 1_000_000
+# What the recorder's process ends with where starting it again would not help: a wrong setting, a refused key or plan.
+_FINAL_EXITS: Final = (2, 3)
+_BETWEEN_ASKS_S: Final = 1.0
+# A recorder whose flow was killed and never came back ends by itself so much later.
+_LINGER_NS: Final = 30 * 60 * _NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOrder:
+    """What to record, when news of it is expected, and until when; session time, nanoseconds since the epoch."""
+
+    feed: AssetClass
+    session: date
+    wanted: tuple[str, ...]
+    hours_ns: tuple[int, int]
+    ends_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What a feed's session brought so far: windows sealed and failed, and how its recorder did."""
+
+    order: StreamOrder
+    windows: tuple[SealedWindow, ...] = ()
+    failed: tuple[tuple[tuple[str, ...], MarketlakeError], ...] = ()
+    recorder: Report | None = None
+    restarts: int = 0
+    drops: int = 0
+
+    def plus(self, window: SealedWindow) -> "StreamReport":
+        """The report with one more window in it; one that failed before has not."""
+        failed = tuple(item for item in self.failed if item[0] != window.contents)
+        return replace(self, windows=(*self.windows, window), failed=failed)
+
+    def minus(self, window: Window, error: MarketlakeError) -> "StreamReport":
+        """The report with one more window that could not be sealed."""
+        others = tuple(item for item in self.failed if item[0] != window.contents)
+        return replace(self, failed=(*others, (window.contents, error)))
+
+    def recorded_by(self, watch: Watch) -> "StreamReport":
+        """The report with how the recorder did."""
+        return replace(self, recorder=watch.report, restarts=watch.recorder.restarts, drops=watch.drops)
+
+    def raise_failures(self) -> None:
+        """Do nothing where every window was sealed.
+
+        Raises:
+            BatchesFailed: some could not; the spool has them, and heal seals them again.
+        """
+        raise_failures([(", ".join(contents), error) for contents, error in self.failed], done=len(self.windows))
+
+    def as_json(self) -> dict[str, object]:
+        """What the command line's --json prints."""
+        recorder = self.recorder
+        return {
+            "feed": self.order.feed,
+            "session": self.order.session.isoformat(),
+            "windows": len(self.windows),
+            "failed": len(self.failed),
+            "stored": sum(item.stored for item in self.windows),
+            "refused": sum(item.refused for item in self.windows),
+            "frames": recorder.frames if recorder else 0,
+            "frames_lost": recorder.frames_lost if recorder else 0,
+            "drops": self.drops,
+            "restarts": self.restarts,
+            "not_given": recorder.refused if recorder else [],
+        }
+
+
+@task(name="plan stream", task_run_name="plan {feed}", cache_policy=NO_CACHE)
+def plan_stream(
+    feed: str, session: date | None, subscriptions: Sequence[str] | None, until: datetime | None
+) -> StreamOrder:
+    """What to record of a feed today, or on a session that is replayed, and until when."""
+    at, of = desk(), feed_named(feed)
+    day = require_session(session or _session_now(at).astimezone(NEW_YORK).date())
+    wanted = (
+        checked_wanted(of, [Subscription.parse(text) for text in subscriptions])
+        if subscriptions
+        else configured_subscriptions(of, at.settings.sources, _contracts(of, day, at))
+    )
+    expected = [expected_of(TABLES[table_of(item)[0]], item.ticker, day) for item in wanted]
+    hours_ns = min(item.start_ns for item in expected), max(item.end_ns for item in expected)
+    if until is not None:
+        ends_ns = to_ns(until if until.tzinfo is not None else until.replace(tzinfo=NEW_YORK))
+    else:
+        ends_ns = hours_ns[1] + at.settings.stream.after_close_s * _NS_PER_S
+    return StreamOrder(of, day, tuple(sorted(map(str, wanted))), hours_ns, ends_ns)
+
+
+@task(name="seal window", task_run_name="{window.title}", cache_policy=NO_CACHE)
+def seal_window(live: LiveSession, window: Window) -> SealedWindow:
+    """Check what a window holds, and keep it as segments."""
+    return live.seal(window, check)
+
+
+def open_live(order: StreamOrder) -> LiveSession:
+    """The session's spool, cut into windows."""
+    at = desk()
+    return LiveSession.of(order.feed, order.session, at.settings, at.lake.store)
+
+
+@contextmanager
+def recorded(order: StreamOrder) -> Iterator[Watch]:
+    """See that the feed is recorded while the block runs.
+
+    An error in the block ends the watch and not the recorder: what comes is kept, and the next run takes it over.
+    """
+    at = desk()
+    folder = local_folder(Path(at.settings.stream.spool), order.feed, order.session)
+    command = [sys.executable, "-m", "flows", "record", "--feed", order.feed, "--session", str(order.session)]
+    # Also for one that was left behind by another run.
+    folder.mkdir(parents=True, exist_ok=True)
+    write_wanted(folder, frozenset(map(Subscription.parse, order.wanted)), order.hours_ns)
+    recorder = RecorderProcess(
+        command=[*command, "--until", _new_york(order.ends_ns + _LINGER_NS)],
+        environment=recorder_environment(),
+        folder=folder,
+        final_exits=_FINAL_EXITS,
+        most_short_lives=at.settings.retry.stream.attempts,
+        now_ns=time.time_ns,
+    )
+    watch = Watch(recorder, _session_clock(at), order.ends_ns, time.sleep)
+
+    def facts() -> dict[str, object]:
+        report = watch.report
+        if report is None:
+            return {"recorder": "starting"}
+        return {"frames": report.frames, "lag_p99_ms": report.lag_p99_ms, "drops": watch.drops}
+
+    try:
+        with Heartbeat(f"stream {order.feed}", facts, every_s=at.settings.logging.heartbeat_seconds), watch.looking():
+            yield watch
+    except RecorderFailed:
+        raise
+    except Exception:
+        logger.warning("the recorder of %s goes on by itself: run stream again to seal what it records", order.feed)
+        raise
+    except BaseException:
+        recorder.stop()
+        raise
+    else:
+        recorder.stop()
+        watch.report = recorder.last_report()
+
+
+def seal_each(windows: Iterable[Window], live: LiveSession, watch: Watch, report: StreamReport) -> StreamReport:
+    """Seal windows one by one; one that fails does not stop the recording.
+
+    Where its failure may pass it is taken again with the next one, and in the end heal does it again from the spool.
+    """
+    for window in windows:
+        try:
+            sealed = take(seal_window, live, window)
+        except MarketlakeError as error:
+            report = report.minus(window, error)
+            if is_transient(error):
+                live.put_back(window)
+        else:
+            _keep_window(sealed, watch.drops)
+            report = report.plus(sealed)
+    return report
+
+
+def _keep_window(window: SealedWindow, drops: int) -> None:
+    """Leave what a window brought as a table artifact on the flow run."""
+    if not in_flow_run():
+        return
+    # Of a session that is replayed the machine's clock tells no lag.
+    tells_lag = desk().settings.stream.clock == "machine"
+    rows = [
+        {
+            "table": item.table,
+            "rows": item.stored,
+            "refused": item.refused,
+            "repeated": item.duplicates + item.superseded,
+            "lag p50 ms": round(item.lag_p50_ns / _NS_PER_MS) if tells_lag else None,
+            "lag p99 ms": round(item.lag_p99_ns / _NS_PER_MS) if tells_lag else None,
+        }
+        for item in window.pieces
+    ]
+    text = f"{window.title}: {window.unreadable} events could not be read; {drops} drops of the connection so far."
+    create_table_artifact(rows or [{"table": "-"}], key="windows", description=text)
+
+
+def _new_york(instant_ns: int) -> str:
+    return f"{datetime.fromtimestamp(instant_ns // _NS_PER_S, NEW_YORK):%Y-%m-%dT%H:%M:%S}"
+
+
+def _contracts(feed: AssetClass, session: date, at: Desk) -> list[str]:
+    """The chosen contracts of a session, of all configured underlyings."""
+    if feed is not AssetClass.OPTIONS:
+        return []
+    underlyings = [Underlying.parse(text) for text in at.settings.sources.underlyings]
+    return [ticker for item in underlyings for ticker in listed_contracts(at.lake, item, session, Pick.CHOSEN)]
+
+
+def _session_now(at: Desk) -> datetime:
+    return at.now() if at.settings.stream.clock == "machine" else at.vendor.server_time()
+
+
+def _session_clock(at: Desk) -> Callable[[], int | None]:
+    """The session's time as the data has it: the plan's delay is taken off."""
+    delay_ns = at.settings.vendor.delay_minutes * 60 * _NS_PER_S
+    if at.settings.stream.clock == "machine":
+        return lambda: time.time_ns() - delay_ns
+    asked_s = 0.0
+    told: int | None = None
+
+    def vendors() -> int | None:
+        nonlocal asked_s, told
+        if time.monotonic() >= asked_s + _BETWEEN_ASKS_S:
+            try:
+                told = to_ns(at.vendor.server_time()) - delay_ns
+            except KeyRefused:
+                raise
+            except VendorError as error:
+                logger.warning("the vendor does not tell its time: %s", error)
+                told = None
+            asked_s = time.monotonic()
+        return told
+
+    return vendors
