@@ -5,6 +5,7 @@ were sealed shows in the result. Segments themselves are :mod:`marketlake.segmen
 deciding what is missing, is for the caller.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,18 +17,19 @@ from numpy.typing import NDArray
 
 from marketlake.checks import Check
 from marketlake.content_hash import content_hash
-from marketlake.coverage import Stretch
 from marketlake.dedupe import last_revision
 from marketlake.errors import CheckFailed
 from marketlake.feeds import Subscription, table_of
 from marketlake.frames import decode
 from marketlake.ledger import Coverage, How, Proof, Record
+from marketlake.reach import SPAN_NS, Received, joined
 from marketlake.segments import read_quarantine, read_segment, segment_paths
-from marketlake.spool import Kind, Position
+from marketlake.spool import Kind, Position, captured_number
 from marketlake.spool import Record as SpoolRecord
 from marketlake.store import Store
 from marketlake.table_files import in_total_order
 from marketlake.tables import Carrier, Partition, Table
+from marketlake.vendor_rows import NS_PER_MS
 from marketlake.windows import Part
 
 type Ints = NDArray[np.int64]
@@ -126,25 +128,21 @@ def readmit(table: Table, rows: pa.Table, quarantined: pa.Table, check: Check) -
 
 
 def streamed_coverage(
-    table: Table, rows: pa.Table, stretches: Mapping[Subscription, Iterable[Stretch]], proof: Sequence[Proof]
+    table: Table, rows: pa.Table, stretches: Mapping[Subscription, Iterable[Received]], proof: Sequence[Proof]
 ) -> tuple[Coverage, ...]:
     """The stretches of a partition's subscriptions as its ledger says them, with the rows stored in each.
 
     What was refused or repeated is counted by window, not by stretch, and is zero here. ``stretches`` may hold those of
-    other tables too.
+    other tables too, and ``proof`` all files of the session: each stretch is proved by those that it was read from.
     """
     found = []
     if table.time_column is None:
         return ()
-    times_ns = rows[table.time_column].cast(pa.int64()).to_numpy()
     for subscription, items in stretches.items():
         name, span = table_of(subscription)
         if name != table.name:
             continue
-        is_own = pc.equal(rows["ticker"], subscription.ticker).to_numpy()
-        if span is not None:
-            is_own &= pc.equal(rows["span"], span.value).to_numpy()
-        own_ns = times_ns[is_own]
+        own_ns = _own_times_ns(table, rows, subscription)
         found += [
             Coverage(
                 ticker=subscription.ticker,
@@ -156,11 +154,46 @@ def streamed_coverage(
                 refused=0,
                 duplicates=0,
                 superseded=0,
-                proof=tuple(proof),
+                proof=proof_of(item, proof),
             )
             for item in items
         ]
     return tuple(sorted(found, key=lambda item: item.place))
+
+
+def with_stored_rows(
+    table: Table, rows: pa.Table, stretches: Mapping[Subscription, Iterable[Received]]
+) -> dict[Subscription, tuple[Received, ...]]:
+    """The stretches of a partition's subscriptions, and the time of the rows that are stored beside them.
+
+    A row that came is nothing that is missing, whatever was lost around it: a bar tells of its span, any other row of
+    its millisecond, the stream's least step. Which file it stands in is not known, and so it is all of them.
+    """
+    found = {}
+    for subscription, items in stretches.items():
+        known, span = tuple(items), table_of(subscription)[1]
+        own_ns = np.unique(_own_times_ns(table, rows, subscription))
+        for item in known:
+            own_ns = own_ns[(own_ns < item.start_ns) | (own_ns >= item.end_ns)]
+        width_ns = NS_PER_MS if span is None else SPAN_NS[span]
+        beside = (Received(at_ns, at_ns + width_ns, 0, sys.maxsize) for at_ns in own_ns.tolist())
+        found[subscription] = tuple(sorted([*known, *joined(beside)]))
+    return found
+
+
+def _own_times_ns(table: Table, rows: pa.Table, subscription: Subscription) -> Ints:
+    _, span = table_of(subscription)
+    is_own = pc.equal(rows["ticker"], subscription.ticker)
+    if span is not None:
+        is_own = pc.and_(is_own, pc.equal(rows["span"], span.value))
+    times_ns: Ints = rows.filter(is_own)[table.time_column].cast(pa.int64()).to_numpy()
+    return times_ns
+
+
+def proof_of(item: Received, proof: Iterable[Proof]) -> tuple[Proof, ...]:
+    """Of a session's captured files those that a stretch was read from."""
+    numbers = range(item.first_file, item.last_file + 1)
+    return tuple(file for file in proof if captured_number(file.path) in numbers)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What a stream is known to have brought whole, what is expected of it, and what is missing between the two.
 
-Pure. It is decided by event times and the order of the spool alone, never by a clock, so that a session recorded at
-1000x is covered as one at 1x. What came is the business of :mod:`marketlake.frames`; filling what is missing, of the
+Pure. It is decided by event times and the order of the spool, and by no clock but the session's, whose readings are
+records too: nothing is claimed at 1000x that would not be true at 1x. What came is the business of
+:mod:`marketlake.frames`; how stretches are made of it, of :mod:`marketlake.reach`; filling what is missing, of the
 healing; when rows are expected, of :mod:`marketlake.sessions`.
 
 The vendor publishes in order, but for what it sends late or again (a bar that late trades changed, a late print). So
@@ -11,51 +12,45 @@ time that lies in the future:
 - a stretch begins at the later of the first two frames on a connection after the subscription was confirmed, since a
   first frame may hold nothing but a bar that is sent again;
 - it ends at the second largest publication time before the connection was closed, went silent, lost a frame, went on
-  behind a leap of time that is longer than a silence may be, or the spool ends; of a topic that stalled alone, where
-  it was heard last.
+  behind a leap of time that is longer than a silence may be, or the spool ends;
+- a topic that stays away for longer than it may, while others come, ends at the second largest time of its own.
+
+Within the expected hours a silence that is no longer than it may be is no loss, at the beginning as between two frames:
+where the connection is known to have listened before the session opened, by a frame or by the session's clock, a
+stretch begins with the opening. A machine's clock that is behind the events is not believed. Nothing but a frame that
+came later tells that what was sent at the end has come: a connection may stand and bring nothing.
 
 What the vendor published late, while nobody was connected, is found by the next day's fetch only.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from marketlake.feeds import Subscription, Topic, table_of
+from marketlake.feeds import Subscription, Topic
 from marketlake.frames import UNKNOWN_EVENT, Chunk
 from marketlake.ledger import Coverage, How
+from marketlake.reach import BAR_DELAY_NS, Frames, Ints, Newest, Reach, Received, Stretch, joined
 from marketlake.sessions import regular_hours
 from marketlake.spool import Kind, Position, Record
-from marketlake.tables import Span, Table
+from marketlake.tables import Table
 from marketlake.tickers import AssetClass, OptionTicker
 
-type Ints = NDArray[np.int64]
-
-# https://massive.com/blog/aggregate-stream-optimizations: about two seconds, to let late trades in.
-BAR_DELAY_NS: Final = 5_000_000_000
-_MS: Final = 1_000_000
 _FOR_EVER_NS: Final = 2**63 - 1
 _SECOND_NS: Final = 1_000_000_000
-_SPAN_NS: Final = {Span.SECOND: _SECOND_NS, Span.MINUTE: 60 * _SECOND_NS}
+# The vendor's clock tells whole seconds, and a machine's may be this far behind.
+_CLOCK_STEP_NS: Final = 5 * _SECOND_NS
+# How long before its publication what is of trades began at the earliest.
+_OF_TRADES: Final = {Topic.TRADES: 0, Topic.SECONDS: _SECOND_NS, Topic.MINUTES: 60 * _SECOND_NS}
 _BARS: Final = frozenset({Topic.SECONDS, Topic.MINUTES})
-_OF_TRADES: Final = _BARS | {Topic.TRADES}
 # Behind each of these nothing of the connection before can come any more.
 _ENDS: Final = frozenset({"started", "connecting", "connected", "disconnected", "stopped"})
-_CUTS: Final = frozenset({"frames_lost", "silent"})
-
-
-class Stretch(NamedTuple):
-    """A half-open stretch of event time, ``start_ns <= t < end_ns``."""
-
-    start_ns: int
-    end_ns: int
 
 
 class _Event(msgspec.Struct):
@@ -65,209 +60,203 @@ class _Event(msgspec.Struct):
     accepted: list[str] = []
     refused: list[str] = []
     dropped: list[str] = []
-    topics: list[str] = []
+    topics: list[Topic] = []
     since_ns: int = 0
     until_ns: int = 0
-
-
-@dataclass(slots=True)
-class _Reach:
-    """What subscriptions that were confirmed together have received since."""
-
-    subscriptions: set[Subscription]
-    first_ns: list[int] = field(
-        default_factory=list
-    )  # the first two frames, each by when it had been sent at the latest
-    highest_ns: int = 0
-    second_ns: int = 0
-    gone_on_to_ns: tuple[int, int] = (0, 0)  # the two largest times, whatever was cut
-
-    def leaps(self, sent_ns: Ints, limit_ns: int) -> list[int]:
-        """The frames with which time went on for longer than a limit: what was sent meanwhile did not come.
-
-        The second largest time tells it, so that one frame whose time lies in the future is no leap.
-        """
-        highest_ns, second_ns = self.gone_on_to_ns
-        highest = np.maximum.accumulate(np.concatenate([[highest_ns], sent_ns]))
-        second = np.maximum.accumulate(np.concatenate([[second_ns], np.minimum(highest[:-1], sent_ns)]))
-        self.gone_on_to_ns = int(highest[-1]), int(second[-1])
-        return [int(place) for place in np.flatnonzero((np.diff(second) > limit_ns) & (second[:-1] > 0))]
-
-    def cut(self) -> None:
-        self.first_ns, self.highest_ns, self.second_ns = [], 0, 0
-
-    def frames(self, sent_ns: Ints, due_ns: Ints) -> None:
-        missing = 2 - len(self.first_ns)
-        self.first_ns += due_ns[:missing].tolist()
-        largest = np.sort(np.concatenate([sent_ns, [self.highest_ns, self.second_ns]]))
-        self.highest_ns, self.second_ns = int(largest[-1]), int(largest[-2])
-
-    def stretch_of(self, subscription: Subscription) -> Stretch | None:
-        if len(self.first_ns) < 2:
-            return None
-        from_ns, to_ns = max(self.first_ns), self.second_ns
-        _, span = table_of(subscription)
-        if span is None:
-            found = Stretch(from_ns + _MS, to_ns)
-        else:
-            width = _SPAN_NS[span]
-            # A bar comes after its end: it came to us if it ended after the connection was there.
-            found = Stretch(-(-from_ns // width) * width - width, (to_ns - BAR_DELAY_NS) // width * width)
-        return found if found.start_ns < found.end_ns else None
+    session_ns: int = 0
 
 
 class StreamCoverage:
     """What the records of one feed prove to have been received, while they are read.
 
     ``is_whole`` answers, for the position of the last record of a file, whether nothing stands behind it that could
-    not be read. ``limits_ns`` says for how long each topic may be silent.
+    not be read. ``limits_ns`` says for how long each topic may be silent, ``hours_of`` when something is expected of a
+    subscription.
     """
 
-    def __init__(self, is_whole: Callable[[Position], bool], limits_ns: Mapping[Topic, int]) -> None:
+    def __init__(
+        self,
+        is_whole: Callable[[Position], bool],
+        limits_ns: Mapping[Topic, int],
+        hours_of: Callable[[Subscription], Stretch],
+    ) -> None:
         self._is_whole = is_whole
         self._limits_ns = limits_ns
+        self._hours_of = cache(hours_of)
         self._last: Position | None = None
-        self._live: list[_Reach] = []
-        self._found: dict[Subscription, list[Stretch]] = {}
+        self._live: list[Reach] = []
+        self._found: dict[Subscription, list[Received]] = {}
         self._wanted: set[Subscription] = set()
         self._refused: set[Subscription] = set()
-        self._halts: dict[int, int] = {}  # from when to when no trade came, while all else did
-        self._heard_ns: dict[Topic, int] = {}
+        self._newest = Newest()
+        self._of_the_future = 0  # frames that came before the machine's clock says that they were sent
+        self._halts: list[Received] = []
+        self._halted: tuple[int, int] | None = None  # since when no trade comes, and the file that tells it
 
     def take(self, chunk: Chunk) -> None:
         """Read on. A frame with something that cannot be read counts as lost, one with an unknown kind of event not."""
-        due_ns = chunk.published_ns.copy()
-        for rows in chunk.rows:
-            if rows.topic in _BARS:
-                due_ns[rows.event] += BAR_DELAY_NS
-        sent_by_record, due_by_record = (_largest(times, chunk) for times in (chunk.published_ns, due_ns))
+        frames = _frames_of(chunk)
         broken = {int(chunk.record[item.event]) for item in chunk.undecodable if item.rule != UNKNOWN_EVENT}
         begin = 0
         for number, record in enumerate(chunk.records):
             is_other_file = self._last is not None and self._last.file != record.position.file
             if is_other_file or record.kind is Kind.EVENT or number in broken:
-                self._frames(sent_by_record[begin:number], due_by_record[begin:number])
+                self._frames(chunk, frames, begin, number)
                 begin = number
                 if is_other_file and self._last is not None and not self._is_whole(self._last):
                     self._cut()
                 if record.kind is Kind.EVENT:
-                    self._event(record, chunk, number)
+                    self._event(record)
                 if number in broken:
                     self._cut()
                     begin = number + 1
             self._last = record.position
-        self._frames(sent_by_record[begin:], due_by_record[begin:])
-        self._hear(chunk, len(chunk.records))
-        self._end_halts(chunk)
+        self._frames(chunk, frames, begin, len(chunk.records))
 
-    def stretches(self) -> dict[Subscription, tuple[Stretch, ...]]:
+    def stretches(self) -> dict[Subscription, tuple[Received, ...]]:
         """What has been received whole so far, in event time, by subscription."""
         found = {subscription: list(stretches) for subscription, stretches in self._found.items()}
         for reach in self._live:
             for subscription in reach.subscriptions:
-                if stretch := reach.stretch_of(subscription):
+                if stretch := self._stretch_of(reach, subscription):
                     found.setdefault(subscription, []).append(stretch)
-        return {subscription: union(found[subscription]) for subscription in sorted(found)}
+        return {subscription: joined(found[subscription]) for subscription in sorted(found)}
 
     def wanted(self) -> frozenset[Subscription]:
         """What was asked for so far, whether any of it came or not; without what the plan does not have."""
         return frozenset(self._wanted - self._refused)
 
-    def halts(self) -> tuple[Stretch, ...]:
-        """When trading was halted on the feed, as its recorder saw it; a halt that did not end reaches for ever."""
-        return union(Stretch(since_ns, until_ns) for since_ns, until_ns in self._halts.items())
+    def halts(self) -> tuple[Received, ...]:
+        """When trading was halted on the feed, as its recorder saw it; one that did not end reaches to what came last.
 
-    def _frames(self, sent_ns: Ints, due_ns: Ints) -> None:
-        with_events = sent_ns > 0
-        sent_ns, due_ns = sent_ns[with_events], due_ns[with_events]
-        if not sent_ns.size:
+        A halt ends with the first trade that came, and for a recorder that was killed with the last that it saw.
+        """
+        is_open = self._halted is not None and self._last is not None
+        return joined([*self._halts, *([self._halt_until(self._newest.second_ns)] if is_open else [])])
+
+    def _frames(self, chunk: Chunk, frames: Frames, begin: int, end: int) -> None:
+        if begin == end:
             return
+        if self._halted is not None:
+            self._resume(chunk, begin, end)
+        with_events = begin + np.flatnonzero(frames.sent_ns[begin:end])
+        if not with_events.size:
+            return
+        file = chunk.records[begin].position.file
+        frames = frames.part(with_events)
+        self._newest.take(frames.sent_ns)
+        if self._of_the_future < 2:
+            received_ns = np.array([chunk.records[number].received_ns for number in with_events.tolist()])
+            self._of_the_future += int(np.count_nonzero(frames.sent_ns > received_ns + _CLOCK_STEP_NS))
+        feed_limit_ns = min((reach.limit_ns for reach in self._live if reach.subscriptions), default=_FOR_EVER_NS)
         for reach in self._live:
-            limit_ns = min((self._limits_ns[item.topic] for item in reach.subscriptions), default=_FOR_EVER_NS)
-            begin = 0
-            for leap in reach.leaps(sent_ns, limit_ns):
-                reach.frames(sent_ns[begin:leap], due_ns[begin:leap])
-                self._settle(reach, reach.subscriptions)
-                reach.cut()
-                begin = leap
-            reach.frames(sent_ns[begin:], due_ns[begin:])
+            done = 0
+            for place, is_of_topic in reach.leaps(frames, feed_limit_ns).items():
+                reach.frames(frames.part(slice(done, place)), file)
+                self._settle(reach, reach.subscriptions, with_topic=is_of_topic)
+                reach.leap()
+                done = place
+            reach.frames(frames.part(slice(done, None)), file)
 
-    def _hear(self, chunk: Chunk, before: int) -> None:
-        """Note when each topic was heard last, in the records of a chunk before one of them."""
-        for rows in chunk.rows:
-            times_ns = chunk.published_ns[rows.event[chunk.record[rows.event] < before]]
-            if times_ns.size:
-                self._heard_ns[rows.topic] = max(int(times_ns.max()), self._heard_ns.get(rows.topic, 0))
-
-    def _end_halts(self, chunk: Chunk) -> None:
-        """A halt that nobody saw end, because its recorder died, ends with the next trade."""
-        for since_ns, until_ns in self._halts.items():
-            if until_ns != _FOR_EVER_NS:
-                continue
-            for rows in chunk.rows:
-                if rows.topic in _OF_TRADES:
-                    times_ns = rows.rows[rows.table.time_column].cast(pa.int64()).to_numpy()
-                    later_ns = times_ns[times_ns > since_ns]
-                    if later_ns.size:
-                        self._halts[since_ns] = min(self._halts[since_ns], int(later_ns.min()))
-
-    def _event(self, record: Record, chunk: Chunk, number: int) -> None:
+    def _event(self, record: Record) -> None:
         said = msgspec.json.decode(record.payload, type=_Event)
         self._wanted.update(map(Subscription.parse, [*said.wanted, *said.added]))
         self._refused.update(map(Subscription.parse, said.refused))
+        self._trading(said, record.position.file)
         if said.event in _ENDS:
             self._cut()
             self._live = []
-        elif said.event in _CUTS:
+        elif said.event == "frames_lost":
             self._cut()
-            self._hear(chunk, number)
-            self._take_back({Topic(text) for text in said.topics})
-        elif said.event == "halted":
-            self._halts[said.since_ns] = _FOR_EVER_NS
-        elif said.event == "resumed":
-            self._halts[said.since_ns] = min(self._halts.get(said.since_ns, said.until_ns), said.until_ns)
+        elif said.event == "silent":
+            self._cut(frozenset(said.topics))
+        elif said.event == "clock":
+            for reach in self._live:
+                reach.tell(said.session_ns + _CLOCK_STEP_NS, record.position.file)
         elif said.event == "changed":
             self._drop({Subscription.parse(text) for text in said.dropped})
         elif said.event == "subscribed":
-            known = {subscription for reach in self._live for subscription in reach.subscriptions}
-            if fresh := {Subscription.parse(text) for text in said.accepted} - known:
-                self._live.append(_Reach(fresh))
+            self._begin({Subscription.parse(text) for text in said.accepted})
 
-    def _cut(self) -> None:
+    def _trading(self, said: _Event, file: int) -> None:
+        if said.event == "halted":
+            self._halted = said.since_ns, file
+        elif said.event == "resumed":
+            self._end_halt(said.until_ns)
+        elif said.event == "started":
+            self._end_halt(self._newest.second_ns)
+
+    def _begin(self, accepted: set[Subscription]) -> None:
+        fresh = accepted - {subscription for reach in self._live for subscription in reach.subscriptions}
+        for topic in sorted({item.topic for item in fresh}):
+            own = {item for item in fresh if item.topic is topic}
+            self._live.append(Reach(topic, self._limits_ns[topic], own))
+
+    def _resume(self, chunk: Chunk, begin: int, end: int) -> None:
+        """End a halt with what was traded in it, or behind it: a bar that began before it proves nothing."""
+        since_ns, _ = self._halted or (0, 0)
+        traded = [_FOR_EVER_NS]
+        for rows in chunk.rows:
+            if rows.topic in _OF_TRADES:
+                record = chunk.record[rows.event]
+                from_ns = chunk.published_ns[rows.event] - _OF_TRADES[rows.topic]
+                found = from_ns[(record >= begin) & (record < end) & (from_ns > since_ns)]
+                traded += [int(found.min())] if found.size else []
+        if min(traded) < _FOR_EVER_NS:
+            self._end_halt(min(traded))
+
+    def _end_halt(self, until_ns: int) -> None:
+        if self._halted is not None:
+            self._halts.append(self._halt_until(until_ns))
+            self._halted = None
+
+    def _halt_until(self, until_ns: int) -> Received:
+        since_ns, file = self._halted or (until_ns, 0)
+        return Received(since_ns, until_ns, file, self._last.file if self._last is not None else file)
+
+    def _cut(self, silent: frozenset[Topic] = frozenset()) -> None:
         for reach in self._live:
-            self._settle(reach, reach.subscriptions)
+            self._settle(reach, reach.subscriptions, with_topic=reach.topic in silent)
             reach.cut()
-
-    def _take_back(self, stalled: set[Topic]) -> None:
-        """Claim nothing of topics that had stalled behind what was heard of them last."""
-        for subscription, stretches in self._found.items():
-            if subscription.topic in stalled:
-                heard_ns = self._heard_ns.get(subscription.topic, 0)
-                kept = (Stretch(item.start_ns, min(item.end_ns, heard_ns)) for item in stretches)
-                self._found[subscription] = [item for item in kept if item.start_ns < item.end_ns]
 
     def _drop(self, dropped: set[Subscription]) -> None:
         for reach in self._live:
             self._settle(reach, reach.subscriptions & dropped)
             reach.subscriptions -= dropped
 
-    def _settle(self, reach: _Reach, subscriptions: set[Subscription]) -> None:
+    def _settle(self, reach: Reach, subscriptions: set[Subscription], *, with_topic: bool = False) -> None:
         for subscription in subscriptions:
-            if stretch := reach.stretch_of(subscription):
+            if stretch := self._stretch_of(reach, subscription, with_topic=with_topic):
                 self._found.setdefault(subscription, []).append(stretch)
 
+    def _stretch_of(self, reach: Reach, subscription: Subscription, *, with_topic: bool = False) -> Received | None:
+        trusts_clock, hours = self._of_the_future < 2, self._hours_of(subscription)
+        return reach.stretch_of(subscription, hours, with_topic=with_topic, trusts_clock=trusts_clock)
 
-def _largest(times_ns: Ints, chunk: Chunk) -> Ints:
-    """The largest time of each record's events; 0 where it has none."""
+
+def _frames_of(chunk: Chunk) -> Frames:
+    """The largest times of each record's events; 0 where it has none."""
+    due_ns, own = chunk.published_ns.copy(), {}
+    for rows in chunk.rows:
+        sent_ns = chunk.published_ns[rows.event]
+        if rows.topic in _BARS:
+            due_ns[rows.event] += BAR_DELAY_NS
+        record = chunk.record[rows.event]
+        own[rows.topic] = _largest(sent_ns, record, chunk), _largest(due_ns[rows.event], record, chunk)
+    sent_by_record, due_by_record = (_largest(times, chunk.record, chunk) for times in (chunk.published_ns, due_ns))
+    return Frames(sent_by_record, due_by_record, own)
+
+
+def _largest(times_ns: Ints, record: Ints, chunk: Chunk) -> Ints:
     largest = np.zeros(len(chunk.records), dtype=np.int64)
-    np.maximum.at(largest, chunk.record, times_ns)
+    np.maximum.at(largest, record, times_ns)
     return largest
 
 
-def union(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
+def union(stretches: Iterable[Stretch | Received]) -> tuple[Stretch, ...]:
     """The same time in as few stretches as possible, ascending."""
     joined: list[Stretch] = []
-    for start_ns, end_ns in sorted(stretches):
+    for start_ns, end_ns, *_ in sorted(stretches):
         if joined and start_ns <= joined[-1].end_ns:
             joined[-1] = Stretch(joined[-1].start_ns, max(joined[-1].end_ns, end_ns))
         elif start_ns < end_ns:
@@ -275,7 +264,7 @@ def union(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
     return tuple(joined)
 
 
-def difference(expected: Stretch, known: Iterable[Stretch]) -> tuple[Stretch, ...]:
+def difference(expected: Stretch, known: Iterable[Stretch | Received]) -> tuple[Stretch, ...]:
     """What of the expected time is not known, ascending."""
     gaps = []
     reached = expected.start_ns

@@ -29,12 +29,14 @@ from marketlake.composing import (
     Composed,
     compose,
     not_among,
+    proof_of,
     readmit,
     reconcile,
     streamed_coverage,
+    with_stored_rows,
     without_places_of,
 )
-from marketlake.coverage import Stretch, difference, expected_of, union
+from marketlake.coverage import difference, expected_of
 from marketlake.desk import Desk
 from marketlake.errors import HealFellShort, NotEntitled, UsageError
 from marketlake.feeds import Subscription, Topic, table_of
@@ -44,6 +46,7 @@ from marketlake.lease import kept_lease
 from marketlake.ledger import Coverage, How, Operational, Proof
 from marketlake.live import LiveSession, SealedWindow, Window
 from marketlake.plan import Batch, Want, covered_range
+from marketlake.reach import Received, Stretch
 from marketlake.sealing import remove_sealed, seal
 from marketlake.segments import (
     frame_path,
@@ -73,12 +76,12 @@ class Streamed:
 
     feed: AssetClass
     session: date
-    stretches: Mapping[Subscription, tuple[Stretch, ...]]
-    halts: tuple[Stretch, ...]
+    stretches: Mapping[Subscription, tuple[Received, ...]]
+    halts: tuple[Received, ...]
     partitions: tuple[Partition, ...]
     proof: tuple[Proof, ...]
 
-    def of(self, partition: Partition) -> dict[Subscription, tuple[Stretch, ...]]:
+    def of(self, partition: Partition) -> dict[Subscription, tuple[Received, ...]]:
         """What is covered of one partition."""
         return {
             subscription: stretches
@@ -221,11 +224,7 @@ def publish_streamed(partition: Partition, streamed: Streamed, desk: Desk) -> Ou
     composed = compose(store, partition)
     if composed.is_in(desk.lake.record(partition, verify=True)):
         return _left_as_it_is(partition, desk)
-    # What is stored came, also where nothing proves that it was all.
-    known = {
-        subscription: union([*stretches, *_own_time(table, composed.rows, subscription)])
-        for subscription, stretches in streamed.of(partition).items()
-    }
+    known = with_stored_rows(table, composed.rows, streamed.of(partition))
     coverage = [*streamed_coverage(table, composed.rows, known, streamed.proof)]
     for subscription, stretches in known.items():
         expected = expected_of(table, subscription.ticker, partition.session)
@@ -390,7 +389,7 @@ def _halts(partition: Partition, rows: pa.Table, streamed: Streamed) -> Iterator
             stretch = Stretch(max(halt.start_ns, expected.start_ns), min(halt.end_ns, expected.end_ns))
             is_of_trades = subscription.topic in _OF_TRADES and stretch.start_ns < stretch.end_ns
             if is_of_trades and not _rows_in(partition.spec, rows, subscription, stretch):
-                yield _label(subscription, stretch, How.HALTED, 0, streamed.proof)
+                yield _label(subscription, stretch, How.HALTED, 0, proof_of(halt, streamed.proof))
 
 
 def _with_raw_texts(partition: Partition, lacking: pa.Table, streamed: Streamed, desk: Desk) -> pa.Table:
@@ -435,18 +434,6 @@ def _label(subscription: Subscription, stretch: Stretch, how: How, rows: int, pr
         superseded=0,
         proof=proof,
     )
-
-
-def _own_time(table: Table, rows: pa.Table, subscription: Subscription) -> Iterator[Stretch]:
-    """The time that rows of a subscription tell of: each its second, or the span of its bar."""
-    span = table_of(subscription)[1]
-    own = pc.equal(rows["ticker"], subscription.ticker)
-    if span is not None:
-        own = pc.and_(own, pc.equal(rows["span"], span.value))
-    width_ns = 60 * _SECOND_NS if span is Span.MINUTE else _SECOND_NS
-    times_ns = rows.filter(own)[table.time_column].cast(pa.int64()).to_numpy()
-    for start_ns in np.unique(times_ns // width_ns * width_ns).tolist():
-        yield Stretch(start_ns, start_ns + width_ns)
 
 
 def _rows_in(table: Table, rows: pa.Table, subscription: Subscription, stretch: Stretch) -> int:

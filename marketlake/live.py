@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Final, Self
 
 from marketlake.checks import Check
-from marketlake.coverage import StreamCoverage, Stretch
-from marketlake.feeds import Subscription, Topic
+from marketlake.coverage import StreamCoverage, expected_of
+from marketlake.feeds import Subscription, Topic, table_of
 from marketlake.frames import decode
+from marketlake.reach import Received, Stretch
 from marketlake.segments import Sealed, Segments
 from marketlake.sessions import NEW_YORK
 from marketlake.settings import Settings
 from marketlake.silence import silence_limits_ns
 from marketlake.spool import Position, Spool, Tail
 from marketlake.store import Store
+from marketlake.tables import TABLES
 from marketlake.tickers import AssetClass
 from marketlake.windows import Grid, Lateness, Part, Piece, Rejects, Ripe, Windowing
 
@@ -80,7 +82,7 @@ class LiveSession:
         self._spool = spool
         self._segments = segments
         self._windowing = Windowing(segments.feed, segments.grid, lateness)
-        self._coverage = StreamCoverage(self._is_whole, limits_ns)
+        self._coverage = StreamCoverage(self._is_whole, limits_ns, self._hours_of)
         self._after: Position | None = None
         self._put_back: list[Window] = []
 
@@ -128,7 +130,7 @@ class LiveSession:
         """Give a window that could not be sealed once more, with the next one that is ready or at the end."""
         self._put_back.append(window)
 
-    def stretches(self) -> Mapping[Subscription, tuple[Stretch, ...]]:
+    def stretches(self) -> Mapping[Subscription, tuple[Received, ...]]:
         """What is known to have been received whole, by subscription."""
         return self._coverage.stretches()
 
@@ -136,9 +138,12 @@ class LiveSession:
         """What the recorder asked for; without what the plan does not have."""
         return self._coverage.wanted()
 
-    def halts(self) -> tuple[Stretch, ...]:
+    def halts(self) -> tuple[Received, ...]:
         """When trading was halted, as the recorder saw it."""
         return self._coverage.halts()
+
+    def _hours_of(self, subscription: Subscription) -> Stretch:
+        return expected_of(TABLES[table_of(subscription)[0]], subscription.ticker, self._segments.grid.session)
 
     def _is_whole(self, last: Position) -> bool:
         return self._spool.remainder(last).tail is Tail.NOTHING

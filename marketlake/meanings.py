@@ -390,7 +390,8 @@ CLOSED_WORDS: Final[Mapping[type[StrEnum], tuple[str, Mapping[str, str]]]] = {
     How: (
         "`how` of a ledger record's coverage: how it is known what happened in a stretch of time.",
         {
-            How.HALTED: "Trading was halted: quotes or values came and no trade, and history has none either.",
+            How.HALTED: "Trading was halted: quotes or values came and no trade, and history has none either. "
+            "Never of options, of which a few contracts have long pauses on any day.",
             How.STREAMED: "Received live, and nothing was lost between its start and its end.",
             How.HEALED: "A gap of the stream, filled over REST.",
             How.VERIFIED_EMPTY: "Asked over REST, answered completely, and no row came.",

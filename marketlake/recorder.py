@@ -16,6 +16,7 @@ from 1 in each process:
 ``silent``         connection, topics, silent_s, limit_s: these stalled, the connection is given up
 ``halted``         connection, since_ns: quotes or values come, and no trades; later ``resumed``, connection, since_ns,
                    until_ns; never of options
+``clock``          connection, session_ns: the session's time, asked for behind what ``subscribed`` told last
 ``disconnected``   connection, outcome (:class:`marketlake.connection.Outcome`), detail
 ``alive``          every 5 s
 ``stopped``        reason: the last record of a process that was not killed
@@ -39,7 +40,6 @@ from marketlake.settings import StreamRetry
 from marketlake.silence import Finding, SilenceWatch, Verdict
 from marketlake.spool import Kind
 from marketlake.spool_writing import SpoolWriter
-from marketlake.tickers import AssetClass
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ _STEADY_S: Final = 5.0
 _FORGOTTEN_S: Final = 600.0
 
 type Wanted = frozenset[Subscription]
+type _Confirmed = tuple[int, Wanted]  # the number of a connection, and what it has
 type Connect = Callable[[Wanted, Journal, int], Connection]
 
 
@@ -59,7 +60,7 @@ class SessionClock(Protocol):
     """Tells the session's time, nanoseconds since the epoch, to :class:`marketlake.silence.SilenceWatch`."""
 
     async def now_ns(self, last_event_ns: int | None) -> int | None:
-        """The time now; None where it cannot be had. ``last_event_ns`` is news that came since it was asked before."""
+        """The time now; None where it cannot be had. ``last_event_ns`` is news since it was asked before."""
         ...
 
 
@@ -280,6 +281,7 @@ class Recorder:
         """Watch for silence."""
         hours_ns, hours_for = (0, 0), frozenset[Subscription]()
         listens_to, heard, is_over = 0, set[Topic](), False
+        told: _Confirmed | None = None
         while True:
             if hours_for != self._wanted:
                 hours_for = self._wanted
@@ -287,6 +289,7 @@ class Recorder:
             await asyncio.sleep(_LOOK_S)
             topics = {item.topic for item in self._wanted - self._refused.keys()}
             heard |= self._pulse.heard(topics)
+            told = await self._tell_time(told)
             now_ns = await self._session_clock.now_ns(self._pulse.news_ns())
             if self._ends_ns is not None and now_ns is not None:
                 # Seen twice: one event with a wrong time must not end the day.
@@ -304,6 +307,23 @@ class Recorder:
             heard = set()
             self._act(connection, self._watch.look(topics, hours_ns, now_ns))
 
+    async def _tell_time(self, told: _Confirmed | None) -> _Confirmed | None:
+        """Note the session's time behind each confirmation: all that is sent from then on comes to us."""
+        confirmed = self._confirmed()
+        if confirmed is None or confirmed == told:
+            return told
+        session_ns = await self._session_clock.now_ns(None)
+        if session_ns is None or confirmed != self._confirmed():
+            return told
+        self.event("clock", connection=confirmed[0], session_ns=session_ns)
+        return confirmed
+
+    def _confirmed(self) -> _Confirmed | None:
+        connection = self._connection
+        if connection is None or not connection.is_subscribed:
+            return None
+        return connection.number, frozenset(connection.asked.accepted)
+
     def _act(self, connection: Connection, finding: Finding) -> None:
         match finding.verdict:
             case Verdict.SILENT:
@@ -313,8 +333,7 @@ class Recorder:
                 connection.end(
                     Outcome.SILENT, f"nothing for {silent_s:g} s of the session, {limit_s:g} s are the limit"
                 )
-            case Verdict.HALTED | Verdict.RESUMED if self._about["feed"] != AssetClass.OPTIONS:
-                # A few contracts that are quoted and not traded for a while are no halt.
+            case Verdict.HALTED | Verdict.RESUMED:
                 until_ns = finding.since_ns + round(finding.silent_s * 1e9)
                 self.event(finding.verdict, connection=connection.number, since_ns=finding.since_ns, until_ns=until_ns)
                 logger.warning("trading has %s on this feed", finding.verdict)

@@ -170,7 +170,7 @@ async def _record(
         spool=spool,
         connect=connect,
         limits=limits,
-        watch=SilenceWatch(silence_limits_ns(feed, settings.stream)),
+        watch=SilenceWatch(silence_limits_ns(feed, settings.stream), tells_halts=feed is not AssetClass.OPTIONS),
         hours_of=functools.partial(
             hours_of_news_ns, local_folder(Path(settings.stream.spool), feed, session), feed, session
         ),

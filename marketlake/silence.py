@@ -5,7 +5,8 @@ stall, is the business of :mod:`marketlake.recorder`. Outside of the expected ho
 
 * Nothing of any topic for longer than the limits: the feed is stalled, whatever the socket says.
 * No trades, nor bars of later trades, while quotes still come: the market is halted, and connecting again would bring
-  nothing. Where trades are not wanted, the shortest bars stand for them.
+  nothing. Where trades are not wanted, the shortest bars stand for them. A few contracts have long pauses on any day:
+  of options nothing is told by that, and nothing is done about it.
 * Any other topic that stays away while others come: that subscription is stalled.
 
 A market-wide halt on a feed without quotes looks like a stall. It is connected to again, ever more rarely, and healing
@@ -40,7 +41,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A verdict; ``since_ns`` is when the topics that are missing were last heard."""
+    """A verdict; ``since_ns`` is when the last of the topics that are missing was heard."""
 
     verdict: Verdict
     topics: frozenset[Topic] = frozenset()
@@ -64,10 +65,11 @@ def silence_limits_ns(feed: AssetClass, settings: StreamSettings) -> dict[Topic,
 
 
 class SilenceWatch:
-    """Remembers when each topic was last heard."""
+    """Remembers when each topic was last heard; ``tells_halts``: whether trades pause in nothing but a halt."""
 
-    def __init__(self, limits_ns: Mapping[Topic, int]) -> None:
+    def __init__(self, limits_ns: Mapping[Topic, int], *, tells_halts: bool = True) -> None:
         self._limits_ns = limits_ns
+        self._tells_halts = tells_halts
         self._heard_ns: dict[Topic, int] = {}
         self._listening_since_ns = 0
         self._doublings: dict[Topic, int] = {}
@@ -109,7 +111,7 @@ class SilenceWatch:
         return Finding(Verdict.SILENT, frozenset(missing), since_ns, (now_ns - since_ns) / _NS, limit_s)
 
     def _halted(self, topic: Topic, since_ns: int) -> Finding:
-        if self._halted_since_ns is not None:
+        if self._halted_since_ns is not None or not self._tells_halts:
             return _WELL
         self._halted_since_ns = since_ns
         return Finding(Verdict.HALTED, frozenset({topic}), since_ns)

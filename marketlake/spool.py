@@ -123,8 +123,14 @@ def local_numbers(folder: Path) -> list[int]:
 
 def captured_numbers(store: Store, feed: AssetClass, session: date) -> list[int]:
     """The numbers of the finished files in the lake, ascending."""
-    names = (path.rpartition("/")[2] for path in store.list(captured_folder(feed, session)))
-    return sorted(int(match[1]) for match in map(_CAPTURED_NAME.fullmatch, names) if match)
+    found = map(captured_number, store.list(captured_folder(feed, session)))
+    return sorted(number for number in found if number is not None)
+
+
+def captured_number(path: str) -> int | None:
+    """The number of the file that stands at a path in the lake; None where that is no file of a stream."""
+    match = _CAPTURED_NAME.fullmatch(path.rpartition("/")[2])
+    return int(match[1]) if match is not None else None
 
 
 def is_being_written(path: Path) -> bool:

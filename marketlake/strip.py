@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from marketlake.coverage import Labelled, Stretch, expected_of, labelled
+from marketlake.coverage import Labelled, expected_of, labelled
 from marketlake.ledger import How, Record
+from marketlake.reach import Stretch
 
 SIGNS: Final[Mapping[How | None, str]] = {
     How.HALTED: "H",

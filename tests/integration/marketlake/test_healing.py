@@ -44,6 +44,7 @@ FEED, SESSION = AssetClass.INDICES, date(2025, 8, 29)
 VALUES = Partition("index_values", "I:VIX", str(SESSION))
 TEN_MS = 1_756_476_000_000  # 10:00 in New York
 MS = 1_000_000
+EVENING_NS = (TEN_MS + 10 * 3_600_000) * MS
 HALT = range(120, 240)
 HOURS_S = 405 * 60  # 09:30 to 16:15, as in Cboe's VIX methodology
 
@@ -64,7 +65,7 @@ def write_spool(desk: Desk, *records: dict[str, Any] | list[dict[str, Any]], fee
     writer = SpoolWriter(folder, after=0, sync_s=0.01, most_pending_bytes=2**20)
     for number, record in enumerate(records):
         kind = Kind.FRAME if isinstance(record, list) else Kind.EVENT
-        assert writer.append(number, kind, json.dumps(record).encode())
+        assert writer.append(EVENING_NS + number, kind, json.dumps(record).encode())
     writer.close()
 
 
@@ -110,8 +111,7 @@ def test_what_was_asked_for_and_not_proved_is_labelled_unavailable(desk: Desk, c
 
     assert (VALUES,) == streamed.partitions
     assert [rows] == [outcome.stored for outcome in outcomes]
-    expected = {How.UNAVAILABLE: HOURS_S - rows} | ({How.STREAMED: rows} if rows else {})
-    assert expected == labels(desk), "of what came its own second alone is known"
+    assert {How.UNAVAILABLE: HOURS_S} == labels(desk)
 
 
 def test_what_was_added_while_it_ran_is_labelled_too(desk: Desk) -> None:
@@ -144,6 +144,39 @@ def test_a_session_is_unhealed_until_all_of_it_is_published(desk: Desk) -> None:
     leave_spool(streamed, desk)
     assert [] == unhealed_feeds(desk, SESSION)
     assert 2 == len(streamed.proof)
+
+
+def test_an_undisturbed_session_is_streamed_but_for_what_nothing_behind_it_proves(desk: Desk) -> None:
+    """From 09:25 on, a value every 15 s until 16:14:59: whether one was sent in the last second nothing tells."""
+    clock = {"event": "clock", "connection": 1, "session_ns": (TEN_MS - 35 * 60_000) * MS}
+    came = values(*range(-1_786, 22_500, 15))
+    write_spool(desk, started("V.I:VIX"), subscribed(["V.I:VIX"], []), clock, *came, {"event": "stopped"})
+
+    outcome = publish_streamed(VALUES, finished(desk), desk)
+
+    found = labels(desk)
+    assert found.keys() == {How.STREAMED, How.UNAVAILABLE}
+    assert found[How.UNAVAILABLE] <= 16
+    record = desk.lake.record(VALUES)
+    assert record is not None
+    assert [0] == [item.rows for item in record.coverage if item.how is How.UNAVAILABLE][:1]
+    assert outcome.stored == sum(item.rows for item in record.coverage)
+
+
+def test_no_row_that_is_stored_lies_in_time_that_is_labelled_unavailable(desk: Desk) -> None:
+    lost = {"event": "frames_lost", "connection": 1, "frames": 1, "bytes": 9}
+    came = [
+        record for second in range(0, 600, 15) for record in ([lost] if second % 4 == 3 else []) + [*values(second)]
+    ]
+    write_spool(desk, started("V.I:VIX"), subscribed(["V.I:VIX"], []), *came)
+
+    publish_streamed(VALUES, finished(desk), desk)
+
+    record = desk.lake.record(VALUES, verify=True)
+    assert record is not None
+    assert {0} == {item.rows for item in record.coverage if item.how is How.UNAVAILABLE}
+    assert 40 == sum(item.rows for item in record.coverage if item.how is How.STREAMED)
+    assert {How.STREAMED, How.UNAVAILABLE} == labels(desk).keys()
 
 
 def write_halted_world(folder: Path, without: Collection[int] = HALT) -> Path:

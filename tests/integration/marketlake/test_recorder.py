@@ -512,7 +512,47 @@ def test_silence_beyond_the_limit_connects_again(tmp_path: Path) -> None:
 
     (silent,) = events(tmp_path, "silent")
     assert 10 == silent["limit_s"] < silent["silent_s"]
+    assert ["AM", "Q", "T"] == silent["topics"]
     assert ["silent", "stopped"] == [event["outcome"] for event in events(tmp_path, "disconnected")]
+
+
+def test_a_topic_that_stalls_alone_is_named(tmp_path: Path) -> None:
+    limits_ns = dict.fromkeys(Topic, 2**61) | {Topic.QUOTES: 10 * 10**9}
+
+    async def script(talk: Talk) -> None:
+        await talk.subscribe()
+        for at_s in range(1, 10_000):
+            await talk.say(trade(at_s, at_s * 1_000))
+            await asyncio.sleep(0.02)
+
+    record(
+        tmp_path,
+        script,
+        stay(2),
+        meanwhile=lambda bench: bench.until(lambda _: bool(events(tmp_path, "silent"))),
+        limits_ns=limits_ns,
+    )
+
+    assert [["Q"]] == [event["topics"] for event in events(tmp_path, "silent")]
+
+
+def test_the_sessions_time_is_noted_behind_a_confirmation(tmp_path: Path) -> None:
+    """Not one of before it, and no event's: only what was sent behind it has to come."""
+
+    async def wait(bench: Bench) -> None:
+        await bench.until(lambda _: trade(1) in frames(tmp_path))
+        bench.clock.at_ns = 1_756_474_700_000_000_000
+        await bench.until(lambda _: bool(events(tmp_path, "clock")))
+        bench.recorder.stop("seen")
+        await bench.until(lambda _: bool(events(tmp_path, "stopped")))
+
+    record(tmp_path, stay(1), meanwhile=wait)
+
+    noted = [event["event"] for event in events(tmp_path, "subscribed", "clock")]
+    assert ["subscribed", "clock"] == noted
+    assert [(1, 1_756_474_700_000_000_000)] == [
+        (event["connection"], event["session_ns"]) for event in events(tmp_path, "clock")
+    ]
 
 
 def test_a_connection_on_which_nothing_came_yet_is_given_its_time(tmp_path: Path) -> None:

@@ -28,13 +28,13 @@ import expectations
 from marketlake.checks import Verdict
 from marketlake.composing import Composed, compose, readmit, reconcile, streamed_coverage
 from marketlake.content_hash import content_hash
-from marketlake.coverage import Stretch
 from marketlake.errors import CheckFailed, RecordMismatch
 from marketlake.feeds import Subscription
 from marketlake.frames import decode
 from marketlake.lake import QUARANTINE, Lake
 from marketlake.ledger import How, Operational, Proof
 from marketlake.live import lateness_of
+from marketlake.reach import Received
 from marketlake.segments import (
     Sealed,
     Segments,
@@ -438,9 +438,11 @@ def test_composed_values_are_published_and_what_is_in_them_may_go(tmp_path: Path
     seal_all(recording_of([[value(TEN + 15_000 * n)] for n in range(200)]), tmp_path, INDICES, expectations.check)
     store = LocalStore(tmp_path)
     composed = compose(store, VIX)
-    stretch = Stretch(TEN * 1_000_000, (TEN + 150_000) * 1_000_000)
+    stretch = Received(TEN * 1_000_000, (TEN + 150_000) * 1_000_000, 2, 3)
     subscription = Subscription.parse("V.I:VIX")
-    proof = (Proof("capture/stream/indices/session=2024-12-20/000001.spool.zst", "0" * 64),)
+    proof = tuple(
+        Proof(f"capture/stream/indices/session=2024-12-20/{number:06}.spool.zst", "0" * 64) for number in range(1, 5)
+    )
     coverage = streamed_coverage(
         VIX.spec, composed.rows, {subscription: (stretch,), Subscription.parse("AM.I:VIX"): (stretch,)}, proof
     )
@@ -456,6 +458,7 @@ def test_composed_values_are_published_and_what_is_in_them_may_go(tmp_path: Path
     store.delete(segment_paths(store, VIX)[0])  # a kill in the middle of removing
 
     assert (10, How.STREAMED, None) == (item.rows, item.how, item.span)
+    assert proof[1:3] == item.proof, "the files that the stretch was read from, and no others"
     assert compose(store, VIX).is_in(lake.record(VIX))
 
     remove_segments(store, VIX)

@@ -76,6 +76,30 @@ def test_quotes_without_trades_are_a_halt_until_trades_come_again() -> None:
     assert [(109, Verdict.HALTED)] == looks({T, Q, A, AM}, heard, 1_000)
 
 
+def test_contracts_that_are_not_traded_for_long_are_neither_halted_nor_stalled() -> None:
+    """Of a few contracts that is the usual state, and connecting again would lose quotes."""
+    watch = SilenceWatch(silence_limits_ns(AssetClass.OPTIONS, StreamSettings()), tells_halts=False)
+    watch.listen(OPEN)
+    verdicts = []
+    for second in range(20_000):
+        now_ns = OPEN + second * S
+        watch.hear([T, Q, AM] if second < 10 or second == 12_000 else [Q] if second < 18_000 else [], now_ns)
+        finding = watch.look({T, Q, AM}, (OPEN, CLOSE), now_ns)
+        if finding.verdict is not Verdict.WELL:
+            verdicts.append((second, finding.verdict))
+            watch.listen(now_ns)
+
+    assert [(18_900, Verdict.SILENT)] == verdicts[:1], "only where quotes stay away as well"
+
+
+def test_a_stall_tells_which_topics_stay_away() -> None:
+    watch = SilenceWatch(STOCKS)
+    watch.listen(OPEN)
+    watch.hear({T, AM}, OPEN + 11 * S)
+
+    assert frozenset({Q}) == watch.look({T, Q, AM}, (OPEN, CLOSE), OPEN + 11 * S).topics
+
+
 def test_trading_that_was_never_halted_does_not_resume() -> None:
     """The vendor's clock tells whole seconds: it can lie before the last trade."""
     watch = SilenceWatch(STOCKS)
