@@ -30,7 +30,7 @@ def stream(
     report, live = StreamReport(order), open_live(order)
     with recorded(order) as watch:
         while not watch.is_over():
-            report = seal_each(live.advance(), live, watch, report)
-    report = seal_each(live.close(), live, watch, report).recorded_by(watch)
+            report = seal_each(live.advance(), live, report)
+    report = seal_each(live.close(), live, report).recorded_by(watch)
     report.raise_failures()
     return report

@@ -36,6 +36,7 @@ type Ints = NDArray[np.int64]
 
 _OURS: Final = "number ours"  # no column of a table has a blank in its name
 _THEIRS: Final = "number theirs"
+_NAMELESS: Final = "number nameless"
 _NO_TRF: Final = -1
 
 
@@ -202,15 +203,14 @@ class Reconciliation:
 
     ``lacking`` are rows that the stream brought and REST does not have. ``revised`` counts by column the keys whose
     values differ by more than the stream's precision; ``differing`` counts those keys once. Rows that a null leaves
-    without a key are only counted.
+    without a key are held against those of the same instant and values: ``lacking_without_key`` counts those of which
+    REST has fewer.
     """
 
-    matched: int
     lacking: pa.Table
-    only_in_rest: int
     differing: int
     revised: Mapping[str, int]
-    without_key: int
+    lacking_without_key: int
 
 
 def reconcile(table: Table, streamed: pa.Table, rest: pa.Table) -> Reconciliation:
@@ -229,21 +229,57 @@ def reconcile(table: Table, streamed: pa.Table, rest: pa.Table) -> Reconciliatio
     is_lacking = np.ones(ours.num_rows, dtype=np.bool_)
     is_lacking[places] = False
     return Reconciliation(
-        matched=int(places.size),
         lacking=ours.filter(pa.array(is_lacking)),
-        only_in_rest=theirs.num_rows - int(places.size),
         differing=int(np.count_nonzero(differs)),
         revised=revised,
-        without_key=streamed.num_rows - ours.num_rows,
+        lacking_without_key=_lacking_without_key(table, streamed, rest),
     )
+
+
+def _lacking_without_key(table: Table, streamed: pa.Table, rest: pa.Table) -> int:
+    """How many streamed rows without a key REST cannot have: of their instant and values it has fewer."""
+    nameless = streamed.filter(pc.invert(_has_key(table, streamed)))
+    if not nameless.num_rows:
+        return 0
+    names = [
+        name
+        for name in streamed.schema.names
+        if table.carrier(name) is Carrier.BOTH and not nameless[name].null_count and not _is_list(nameless[name])
+    ]
+    counts = [
+        pa.table({name: _cut(rows[name], table.stream_step_ns(name)) for name in names})
+        .group_by(names)
+        .aggregate([([], "count_all")])
+        .rename_columns([*names, place])
+        for rows, place in ((nameless, _NAMELESS), (streamed, _OURS), (rest, _THEIRS))
+    ]
+    joined_counts = counts[0].join(counts[1], names).join(counts[2], names)
+    there = pc.fill_null(joined_counts[_THEIRS], 0).to_numpy()
+    short = joined_counts[_OURS].to_numpy() - there
+    return int(np.clip(short, 0, joined_counts[_NAMELESS].to_numpy()).sum())
+
+
+def _is_list(column: pa.ChunkedArray) -> bool:
+    return bool(pa.types.is_list(column.type))
+
+
+def _cut(column: pa.ChunkedArray, step_ns: int) -> pa.ChunkedArray:
+    """Instants, to the precision of the stream; anything else as it is."""
+    if not pa.types.is_timestamp(column.type) or not step_ns:
+        return column
+    return pa.chunked_array([pa.array(column.cast(pa.int64()).to_numpy() // step_ns)])
 
 
 def _keyed(table: Table, rows: pa.Table) -> pa.Table:
     """The rows that a key tells apart."""
+    return rows.filter(_has_key(table, rows))
+
+
+def _has_key(table: Table, rows: pa.Table) -> pa.Array:
     mask = np.ones(rows.num_rows, dtype=np.bool_)
     for name in set(table.key) - table.null_in_key:
         mask &= pc.is_valid(rows[name]).to_numpy()
-    return rows.filter(pa.array(mask))
+    return pa.array(mask)
 
 
 def not_among(table: Table, rows: pa.Table, others: pa.Table) -> pa.Table:

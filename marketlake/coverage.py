@@ -61,6 +61,7 @@ class _Event(msgspec.Struct):
     refused: list[str] = []
     dropped: list[str] = []
     topics: list[Topic] = []
+    outcome: str = ""
     since_ns: int = 0
     until_ns: int = 0
     session_ns: int = 0
@@ -88,6 +89,7 @@ class StreamCoverage:
         self._found: dict[Subscription, list[Received]] = {}
         self._wanted: set[Subscription] = set()
         self._refused: set[Subscription] = set()
+        self.drops_ns: list[int] = []  # to where the session had come, each time that something confirmed was lost
         self._newest = Newest()
         self._of_the_future = 0  # frames that came before the machine's clock says that they were sent
         self._halts: list[Received] = []
@@ -164,9 +166,12 @@ class StreamCoverage:
         self._refused.update(map(Subscription.parse, said.refused))
         self._trading(said, record.position.file)
         if said.event in _ENDS:
+            if self._live and "stopped" not in (said.event, said.outcome):
+                self.drops_ns.append(self._newest.second_ns)
             self._cut()
             self._live = []
         elif said.event == "frames_lost":
+            self.drops_ns.append(self._newest.second_ns)
             self._cut()
         elif said.event == "silent":
             self._cut(frozenset(said.topics))

@@ -6,8 +6,7 @@ ends in an exception. The shapes, and the columns that they become, are :mod:`ma
 a row belongs to is the business of :mod:`marketlake.windows`, what was missed of :mod:`marketlake.coverage`.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Final
@@ -23,7 +22,6 @@ from marketlake.spool import Kind, Position, Record
 from marketlake.stream_events import (
     DECODERS,
     EVENTS_OF,
-    PASSED_OVER,
     SHAPES,
     columns_of,
     table_of_events,
@@ -103,7 +101,6 @@ class Chunk:
     record: Ints
     element: Ints
     undecodable: tuple[Undecodable, ...]
-    passed_over: Mapping[str, int]  # by the vendor's ``ev``
 
 
 def decode(records: Iterable[Record], feed: AssetClass, after: Position | None = None) -> Iterator[Chunk]:
@@ -186,7 +183,6 @@ class _Gathering:
             record=record,
             element=np.arange(record.size) - (np.cumsum(counts) - counts)[record],
             undecodable=tuple(self.undecodable),
-            passed_over=Counter({tag_of(kind): kinds.count(kind) for kind in PASSED_OVER if kind in kinds}),
         )
 
 

@@ -344,15 +344,21 @@ class _Stream:
         partition, table, composed = self.partition, self.partition.spec, self.composed
         found = reconcile(table, composed.rows, rows)
         lacking = not_among(table, found.lacking, refused)
-        if lacking.num_rows and not self.accept_short:
-            first = {name: lacking[name][0].as_py() for name in table.key}
-            problem = f"history lacks {lacking.num_rows} of {composed.rows.num_rows} streamed rows, such as {first}"
+        nameless = found.lacking_without_key
+        if (lacking.num_rows or nameless) and not self.accept_short:
+            problem = f"history lacks {lacking.num_rows + nameless} of {composed.rows.num_rows} streamed rows"
+            if lacking.num_rows:
+                problem += f", such as { ({name: lacking[name][0].as_py() for name in table.key}) }"
+            if nameless:
+                problem += f", {nameless} of them without a key"
             raise HealFellShort(str(partition), problem)
         if found.differing:
             logger.info("history has revised what was streamed of %s: %s", partition, dict(found.revised))
-        if found.without_key:
+        if nameless:
             logger.warning(
-                "%d streamed rows of %s have no key and cannot be held against history", found.without_key, partition
+                "%d streamed rows of %s without a key are not in history: they are in the capture alone",
+                nameless,
+                partition,
             )
         kept = not_among(table, not_among(table, composed.quarantined, rows), refused)
         if lacking.num_rows:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from marketlake.checks import Check
-from marketlake.coverage import StreamCoverage, expected_of
+from marketlake.coverage import StreamCoverage, difference, expected_of
 from marketlake.feeds import Subscription, Topic, table_of
 from marketlake.frames import decode
 from marketlake.reach import Received, Stretch
@@ -37,10 +37,19 @@ class Window:
     No dataclass: whoever looks for values inside the arguments of a step would walk through every row's origin.
     """
 
-    def __init__(self, title: str, pieces: tuple[Piece, ...], rejects: tuple[Rejects, ...]) -> None:
+    def __init__(
+        self,
+        title: str,
+        pieces: tuple[Piece, ...],
+        rejects: tuple[Rejects, ...],
+        drops: int,
+        missing_ns: Mapping[str, int],
+    ) -> None:
         self.title = title
         self.pieces = pieces
         self.rejects = rejects
+        self.drops = drops
+        self.missing_ns = missing_ns
 
     @property
     def contents(self) -> tuple[str, ...]:
@@ -50,12 +59,18 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class SealedWindow:
-    """What became of a window."""
+    """What became of a window.
+
+    ``drops`` counts the losses of the stream in it; ``missing_ns`` says by table how much expected
+    time of all its subscriptions nothing proves to have come whole: history is asked for it after the close.
+    """
 
     title: str
     pieces: tuple[Sealed, ...]
     unreadable: int
     paths: tuple[str, ...]
+    drops: int
+    missing_ns: Mapping[str, int]
 
     @property
     def contents(self) -> tuple[str, ...]:
@@ -94,11 +109,6 @@ class LiveSession:
         limits_ns = silence_limits_ns(feed, settings.stream)
         return cls(spool, Segments(store, feed, grid), lateness_of(settings), limits_ns)
 
-    @property
-    def watermark_ns(self) -> int:
-        """The event time up to which the feed has come."""
-        return self._windowing.watermark_ns
-
     def advance(self) -> Iterator[Window]:
         """Read what the spool holds by now, and give each window as soon as nothing can join it any more."""
         for chunk in decode(self._spool.read(self._after), self._segments.feed, self._after):
@@ -124,7 +134,8 @@ class LiveSession:
         paths = [path for piece in pieces for path in piece.paths]
         for rejects in window.rejects:
             paths += self._segments.reject(rejects)
-        return SealedWindow(window.title, pieces, sum(len(item.events) for item in window.rejects), tuple(paths))
+        unreadable = sum(len(item.events) for item in window.rejects)
+        return SealedWindow(window.title, pieces, unreadable, tuple(paths), window.drops, window.missing_ns)
 
     def put_back(self, window: Window) -> None:
         """Give a window that could not be sealed once more, with the next one that is ready or at the end."""
@@ -159,8 +170,28 @@ class LiveSession:
         titles = sorted({*pieces, *rejects})
         if titles:
             yield from self._taken_back()
+        covered = self._coverage.stretches() if titles else {}
         for title in titles:
-            yield Window(title, tuple(pieces[title]), tuple(rejects[title]))
+            windows = sorted({(piece.table.name, piece.number) for piece in pieces[title]})
+            missing_ns = {name: self._missing_ns(name, number, covered) for name, number in windows}
+            numbers = {piece.number for piece in pieces[title]} | {item.number for item in rejects[title]}
+            drops = sum(self._drops(number) for number in numbers)
+            yield Window(title, tuple(pieces[title]), tuple(rejects[title]), drops, missing_ns)
+
+    def _drops(self, number: int) -> int:
+        window = self._segments.grid.hours(number)
+        return sum(window.start_ns <= at_ns < window.end_ns for at_ns in self._coverage.drops_ns)
+
+    def _missing_ns(self, table: str, number: int, covered: Mapping[Subscription, tuple[Received, ...]]) -> int:
+        window = self._segments.grid.hours(number)
+        missing_ns = 0
+        for subscription in self._coverage.wanted():
+            if table_of(subscription)[0] == table:
+                hours = self._hours_of(subscription)
+                expected = Stretch(max(hours.start_ns, window.start_ns), min(hours.end_ns, window.end_ns))
+                gaps = difference(expected, covered.get(subscription, ()))
+                missing_ns += sum(gap.end_ns - gap.start_ns for gap in gaps)
+        return missing_ns
 
     def _taken_back(self) -> Iterator[Window]:
         windows, self._put_back = self._put_back, []

@@ -210,11 +210,6 @@ class Windowing:
         self._raw: dict[_Key, list[str]] = defaultdict(list)
         self._undecodable: dict[int, list[Undecodable]] = defaultdict(list)
 
-    @property
-    def watermark_ns(self) -> int:
-        """The second largest publication time so far; the start of the day before there are two."""
-        return self._watermark_ns
-
     def take(self, chunk: Chunk) -> None:
         """Sort the events of further records into windows."""
         watermarks = self._watermarks(chunk.published_ns)

@@ -185,7 +185,7 @@ def recorded(order: StreamOrder) -> Iterator[Watch]:
         watch.report = recorder.last_report()
 
 
-def seal_each(windows: Iterable[Window], live: LiveSession, watch: Watch, report: StreamReport) -> StreamReport:
+def seal_each(windows: Iterable[Window], live: LiveSession, report: StreamReport) -> StreamReport:
     """Seal windows one by one; one that fails does not stop the recording.
 
     Where its failure may pass it is taken again with the next one, and in the end heal does it again from the spool.
@@ -198,12 +198,12 @@ def seal_each(windows: Iterable[Window], live: LiveSession, watch: Watch, report
             if is_transient(error):
                 live.put_back(window)
         else:
-            _keep_window(sealed, watch.drops)
+            _keep_window(sealed)
             report = report.plus(sealed)
     return report
 
 
-def _keep_window(window: SealedWindow, drops: int) -> None:
+def _keep_window(window: SealedWindow) -> None:
     """Leave what a window brought as a table artifact on the flow run."""
     if not in_flow_run():
         return
@@ -215,12 +215,13 @@ def _keep_window(window: SealedWindow, drops: int) -> None:
             "rows": item.stored,
             "refused": item.refused,
             "repeated": item.duplicates + item.superseded,
+            "to heal s": round(window.missing_ns[item.table] / _NS_PER_S),
             "lag p50 ms": round(item.lag_p50_ns / _NS_PER_MS) if tells_lag else None,
             "lag p99 ms": round(item.lag_p99_ns / _NS_PER_MS) if tells_lag else None,
         }
         for item in window.pieces
     ]
-    text = f"{window.title}: {window.unreadable} events could not be read; {drops} drops of the connection so far."
+    text = f"{window.title}: {window.drops} drops, {window.unreadable} events could not be read."
     create_table_artifact(rows or [{"table": "-"}], key="windows", description=text)
 
 

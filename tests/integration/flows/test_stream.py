@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from live_feeds import told
@@ -116,11 +115,10 @@ def test_a_window_that_could_not_be_kept_is_kept_when_there_is_room_again(
     live = LiveSession(
         Spool(tmp_path / "spool", AssetClass.STOCKS, SESSION, store), segments, lateness_of(settings), limits_ns
     )
-    watch = SimpleNamespace(drops=0)
     report = StreamReport(StreamOrder(AssetClass.STOCKS, SESSION, ("T.SPY",), (0, 0), 0))
 
-    report = seal_each(live.advance(), live, watch, report)  # type: ignore[arg-type]
-    report = seal_each(live.close(), live, watch, report)  # type: ignore[arg-type]
+    report = seal_each(live.advance(), live, report)  # type: ignore[arg-type]
+    report = seal_each(live.close(), live, report)  # type: ignore[arg-type]
 
     assert failed == len(report.failed)
     assert 45 - 15 * failed == sum(window.stored for window in report.windows)

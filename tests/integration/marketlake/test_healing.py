@@ -179,6 +179,29 @@ def test_no_row_that_is_stored_lies_in_time_that_is_labelled_unavailable(desk: D
     assert {How.STREAMED, How.UNAVAILABLE} == labels(desk).keys()
 
 
+def test_a_window_tells_what_was_dropped_in_it_and_what_is_to_heal(desk: Desk) -> None:
+    """Values every 15 s; nobody was there from 10:20:00 to 10:25:00, and the recorder was killed at 10:40:00."""
+    again = [{"event": "connecting", "connection": 2}, subscribed(["V.I:VIX"], [])]
+    killed = [started("V.I:VIX"), subscribed(["V.I:VIX"], [])]
+    quarters = [values(*range(start, end, 15)) for start, end in ((-1_800, 1_200), (1_500, 2_400), (2_400, 3_000))]
+    write_spool(
+        desk, started("V.I:VIX"), subscribed(["V.I:VIX"], []), *quarters[0],
+        {"event": "disconnected", "connection": 1, "outcome": "closed"}, *again, *quarters[1], *killed, *quarters[2],
+        {"event": "disconnected", "connection": 1, "outcome": "stopped"}, {"event": "stopped"},
+    )  # fmt: skip
+    live = LiveSession.of(FEED, SESSION, desk.settings, desk.lake.store)
+
+    sealed = {window.title: window for window in [*live.advance(), *live.close()]}
+    found = {title[8:13]: (window.drops, window.missing_ns["index_values"] / 1e9) for title, window in sealed.items()}
+
+    assert {"10:00": 0, "10:15": 1, "10:30": 1, "10:45": 0} == {
+        title: drops for title, (drops, _) in found.items() if title >= "10:00"
+    }
+    assert 0 == found["10:00"][1]
+    assert 300 <= found["10:15"][1] <= 360, "five minutes, and the edges that nothing proves"
+    assert 0 < found["10:30"][1] <= 60
+
+
 def write_halted_world(folder: Path, without: Collection[int] = HALT) -> Path:
     """Ten minutes of SPY with a quote each second, and a trade each second but for some."""
     folder.mkdir()

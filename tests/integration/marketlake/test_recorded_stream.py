@@ -89,8 +89,8 @@ def test_an_hour_of_trades_and_quotes_comes_out_as_it_went_in(worlds: Path, tmp_
         composed = compose(LocalStore(tmp_path), Partition(name, "SPY", SESSION.isoformat()))
         found = reconcile(TABLES[name], composed.rows, sources[kind])
 
-        assert (0, 0) == (composed.quarantined.num_rows, found.without_key)
-        assert (sources[kind].num_rows, 0, 0) == (found.matched, found.lacking.num_rows, found.only_in_rest)
+        assert (0, 0) == (composed.quarantined.num_rows, found.lacking_without_key)
+        assert (sources[kind].num_rows, 0) == (composed.rows.num_rows, found.lacking.num_rows)
         assert {} == found.revised
         whole_ms = sources[kind]["sip_timestamp"].cast(pa.int64()).to_numpy() // 1_000_000 * 1_000_000
         assert sorted(whole_ms.tolist()) == sorted(composed.rows["sip_timestamp"].cast(pa.int64()).to_pylist())

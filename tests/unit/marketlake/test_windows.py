@@ -161,7 +161,6 @@ def test_one_event_with_a_wrong_time_does_not_close_the_day(wrong: str) -> None:
     pieces = fold(windowing, recording_of(frames).records, batch=1)
 
     assert ("window", "1000", 3) in named(pieces)
-    assert at("10:00:30") * 1_000_000 == windowing.watermark_ns
 
 
 def test_rows_of_another_day_are_set_apart_and_move_nothing() -> None:
