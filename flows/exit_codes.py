@@ -7,6 +7,7 @@ from marketlake.errors import (
     CheckFailed,
     ConfigurationError,
     LakeError,
+    LeaseHeld,
     MarketlakeError,
     RecorderFailed,
     UsageError,
@@ -23,11 +24,13 @@ class ExitCode(IntEnum):
     VENDOR = 3  # the vendor gave no usable answer for at least one batch
     LAKE = 4  # the lake could not be read or written
     CHECK = 5  # a rule about a whole partition failed
+    HELD = 6  # another process writes the partition, or records the feed
 
 
 _CODES = (
     ((ConfigurationError, UsageError), ExitCode.USAGE),
     (VendorError, ExitCode.VENDOR),
+    (LeaseHeld, ExitCode.HELD),
     (LakeError, ExitCode.LAKE),
     (CheckFailed, ExitCode.CHECK),
 )

@@ -38,6 +38,7 @@ _MOST_LOOKS: Final = 40
 # A recorder that lives shorter never recorded anything worth the name.
 _SHORT_LIFE_NS: Final = 5 * _NS_PER_S
 _REST_NS: Final = _NS_PER_S
+_LONG_REST_NS: Final = 10 * _NS_PER_S
 _TAIL_BYTES: Final = 4_096
 
 
@@ -46,19 +47,22 @@ class RecorderProcess:
     """The one recorder of a spool's folder.
 
     ``command`` and ``environment`` start it; an exit with one of ``final_exits`` means that starting it again would not
-    help. ``now_ns`` is the machine's clock.
+    help, with one of ``passing_exits`` that it will when something else has passed, such as a full disk. ``now_ns`` is
+    the machine's clock.
     """
 
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     final_exits: Collection[int]
+    passing_exits: Collection[int]
     most_short_lives: int
     now_ns: Callable[[], int]
     _child: subprocess.Popen[bytes] | None = None
     _starts: int = 0
     _started_ns: int = 0
     _short_lives: int = 0
+    _rest_ns: int = _REST_NS
 
     @property
     def restarts(self) -> int:
@@ -105,7 +109,7 @@ class RecorderProcess:
 
     def _start(self) -> None:
         now_ns = self.now_ns()
-        if self._starts and now_ns < self._started_ns + _REST_NS:
+        if self._starts and now_ns < self._started_ns + self._rest_ns:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOG_NAME).open("ab") as log:
@@ -123,7 +127,9 @@ class RecorderProcess:
 
     def _judge(self, code: int) -> None:
         last_words = self._last_words()
-        is_short = self.now_ns() < self._started_ns + _SHORT_LIFE_NS
+        is_passing = code in self.passing_exits
+        self._rest_ns = _LONG_REST_NS if is_passing else _REST_NS
+        is_short = not is_passing and self.now_ns() < self._started_ns + _SHORT_LIFE_NS
         self._short_lives = self._short_lives + 1 if is_short else 0
         if code in self.final_exits or self._short_lives >= self.most_short_lives:
             raise RecorderFailed(code, last_words, str(self.folder / LOG_NAME))

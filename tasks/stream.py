@@ -41,6 +41,8 @@ _NS_PER_S: Final = 1_000_000_000
 _NS_PER_MS: Final = 1_000_000
 # What the recorder's process ends with where starting it again would not help: a wrong setting, a refused key or plan.
 _FINAL_EXITS: Final = (2, 3)
+# And where it will, once there is room on the disk.
+_PASSING_EXITS: Final = (4,)
 _BETWEEN_ASKS_S: Final = 1.0
 # A recorder whose flow was killed and never came back ends by itself so much later.
 _LINGER_NS: Final = 30 * 60 * _NS_PER_S
@@ -158,6 +160,7 @@ def recorded(order: StreamOrder) -> Iterator[Watch]:
         environment=recorder_environment(),
         folder=folder,
         final_exits=_FINAL_EXITS,
+        passing_exits=_PASSING_EXITS,
         most_short_lives=at.settings.retry.stream.attempts,
         now_ns=time.time_ns,
     )

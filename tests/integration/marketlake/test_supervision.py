@@ -18,7 +18,7 @@ from marketlake.recorder_files import read_report, write_report
 from marketlake.supervision import LOG_NAME, RecorderProcess, Watch
 
 PATIENCE_S = 20
-FINAL = (2, 3)
+FINAL, PASSING = (2, 3), (4,)
 REPORT = Report(
     at_ns=0, feed="stocks", pid=0, connection=1, is_subscribed=True, reconnects=0, outcomes={}, wanted=["AM.SPY"],
     refused=[], frames=7, bytes=1, events=1, frames_lost=0, bytes_lost=0, bytes_pending=0, synced_file=1,
@@ -36,6 +36,8 @@ folder, what = Path(sys.argv[1]), sys.argv[2]
 if what == "wrong":
     print("marketlake: no key is set", file=sys.stderr); sys.exit(2)
 if what == "dies at once":
+    print("a defect", file=sys.stderr); sys.exit(1)
+if what == "has no room" and not (folder / "room").exists():
     print("no space left", file=sys.stderr); sys.exit(4)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 report = msgspec.json.decode(os.environ["REPORT"], type=Report)
@@ -69,7 +71,7 @@ def begin(tmp_path: Path, clock: Clock) -> Iterator[Callable[[str], RecorderProc
     def begin(what: str) -> RecorderProcess:
         command = [sys.executable, "-c", RECORDER, str(tmp_path), what]
         environment = {**os.environ, "REPORT": msgspec.json.encode(REPORT).decode()}
-        recorder = RecorderProcess(command, environment, tmp_path, FINAL, 3, clock)
+        recorder = RecorderProcess(command, environment, tmp_path, FINAL, PASSING, 3, clock)
         begun.append(recorder)
         return recorder
 
@@ -132,10 +134,25 @@ def test_one_that_cannot_succeed_ends_the_watch_with_its_last_words(begin: Calla
 def test_one_that_dies_at_once_again_and_again_ends_the_watch(begin: Callable[[str], RecorderProcess]) -> None:
     recorder = begin("dies at once")
 
-    with pytest.raises(RecorderFailed, match="no space left"):
+    with pytest.raises(RecorderFailed, match="a defect"):
         looked(recorder, lambda _: False)
 
     assert 2 == recorder.restarts
+
+
+def test_one_that_has_no_room_is_started_again_until_there_is_some(
+    begin: Callable[[str], RecorderProcess], clock: Clock, tmp_path: Path
+) -> None:
+    recorder = begin("has no room")
+
+    def later(report: Report | None) -> bool:
+        clock.ahead_s += 1
+        if recorder.restarts == 6:
+            (tmp_path / "room").touch()
+        return report is not None
+
+    assert looked(recorder, later)
+    assert 6 <= recorder.restarts
 
 
 def test_a_recorder_that_was_left_behind_is_taken_over_and_stopped(
