@@ -76,7 +76,8 @@ def record(
     lease = renewable_lease(store, f"ledger/stream/{feed}/lease.json", owner=owner, now=_now, ttl=_LEASE)
     with lease as holding:
         if subscriptions is not None:
-            write_wanted(folder, wanted)
+            # Asked before anything is written: a date without a session leaves no spool.
+            write_wanted(folder, wanted, asyncio.run(expected_hours_ns(feed, session, wanted)))
         # Here first: a file that is just being sealed is then seen at least once.
         here = local_numbers(folder)
         spool = SpoolWriter(

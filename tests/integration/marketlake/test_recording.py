@@ -313,6 +313,7 @@ def test_a_date_without_a_session_is_told(tmp_path: Path) -> None:
 
         assert 1 == code
         assert "UsageError: 2025-08-30 is no trading session: the nearest are 2025-08-29 and 2025-09-02" in text
+        assert [] == [*tmp_path.rglob("*.spool")]
 
     play(tmp_path, body, _one)
 
