@@ -42,6 +42,16 @@ def pytest_unconfigure() -> None:
     _HOME.cleanup()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have recorded as ``found``, also those that ran in another process."""
+    reports = [report for category in ("passed", "failed") for report in terminalreporter.getreports(category)]
+    found = [text for report in reports for name, text in report.user_properties if name == "found"]
+    if found:
+        terminalreporter.section("found")
+        for text in sorted(found):
+            terminalreporter.write_line(str(text))
+
+
 @pytest.fixture(autouse=True)
 def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What a test does to the rate limit of a key holds back no other test."""

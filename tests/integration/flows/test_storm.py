@@ -3,10 +3,9 @@
 import json
 import os
 import signal
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -115,14 +114,17 @@ def test_a_calm_session_is_streamed_whole(exchange: Simulation, batch: dict[str,
 
 @pytest.mark.parametrize("seed", [*SEEDS, *(pytest.param(seed, marks=pytest.mark.soak) for seed in MORE_SEEDS)])
 def test_after_a_storm_the_lake_is_what_a_backfill_makes(
-    seed: int, exchange: Simulation, batch: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    seed: int,
+    exchange: Simulation,
+    batch: dict[str, bytes],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     storm = storm_of(seed)
     struck, reconnects = weathered(storm, exchange, tmp_path)
 
-    with capsys.disabled():
-        counts = f"{storm.count} faults, {struck} struck, {len(storm.kills)} kills, {reconnects} reconnects"
-        sys.stdout.write(f"\nseed {seed}: {counts} ")
+    counts = f"{storm.count} faults, {struck} struck, {len(storm.kills)} kills, {reconnects} reconnects"
+    record_property("found", f"storm {seed:3}: {counts}")
     assert struck + len(storm.kills)
     found = raw(tmp_path / "lake")
     (values,) = found.keys() - batch.keys()
