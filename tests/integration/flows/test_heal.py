@@ -147,7 +147,7 @@ def test_what_a_feed_could_not_prove_is_not_fetched_behind_its_back(exchange: Si
     with held:
         refused = marketlake(*HEAL, env=environment(exchange, mine))
 
-    assert refused.returncode == 4
+    assert refused.returncode == 6
     assert "another heal" in refused.stderr
     assert lake(mine).record(TRADES) is None
     assert lake(mine).record(VALUES) is not None, "the other feed is healed"

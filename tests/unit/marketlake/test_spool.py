@@ -151,15 +151,16 @@ def test_a_reader_follows_a_writer_from_file_to_file(tmp_path: Path) -> None:
     spool = Spool(tmp_path, FEED, SESSION)
     read: list[Record] = []
     with writing(tmp_path) as writer:
-        for number in range(50):
+        for number in range(48):
             writer.append(number, Kind.FRAME, FRAME)
             if number % 7 == 0:
                 writer.begin_file()
             read += spool.read(read[-1].position if read else None)
-        behind = spool.remainder(writer.synced)
-    read += spool.read(read[-1].position if read else None)
+        while len(read) < 48:
+            read += spool.read(read[-1].position if read else None)
+        behind = spool.remainder(read[-1].position)
 
-    assert list(range(50)) == [record.received_ns for record in read]
+    assert list(range(48)) == [record.received_ns for record in read]
     assert list(range(1, 9)) == sorted({record.position.file for record in read})
     assert [Tail.GROWING, Tail.NOTHING] == [behind.tail, spool.remainder(behind.position).tail]
 
