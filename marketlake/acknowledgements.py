@@ -56,15 +56,16 @@ class Acknowledgements:
     def conclude(self) -> tuple[frozenset[Subscription], dict[Subscription, str]]:
         """What was newly accepted and refused; what is in neither is lost.
 
-        As many refusals as unanswered pairs refuse these. Fewer refuse topics: a plan does not have a topic or has it,
-        so that a pair is lost rather than refused when another pair of its topic was accepted.
+        As many refusals as unanswered pairs refuse these. Fewer refuse a topic: a plan has it or not, so that a pair of
+        which another was accepted is lost. Where that leaves several topics nobody can say which was meant, and all of
+        them are lost: the next connection is told anew.
         """
         accepted = frozenset(self.accepted - self._told)
         self._told |= accepted
         missing = self.lost
         if len(self._refusals) < len(missing):
-            topics = {item.topic for item in self.accepted}
-            missing = frozenset(item for item in missing if item.topic not in topics)
+            topics = {item.topic for item in missing} - {item.topic for item in self.accepted}
+            missing = frozenset(item for item in missing if {item.topic} == topics)
         refused = dict.fromkeys(missing, self._refusals[-1]) if self._refusals else {}
         self.refused |= refused
         self._refusals.clear()

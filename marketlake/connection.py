@@ -174,7 +174,7 @@ class Connection:
             self._ended.set_result(Ending(outcome, detail))
 
     def want(self, wanted: Collection[Subscription]) -> None:
-        """Change what is subscribed to on the living connection."""
+        """Change what is subscribed to, on a connection that lives or is still being opened."""
         added, dropped = self._asked.change(wanted)
         if not added and not dropped:
             return
@@ -182,21 +182,24 @@ class Connection:
             # Its subscribe() and unsubscribe() compare topics by prefix: A.* would take AM.SPY away.
             self._client.scheduled_subs = {str(item) for item in self._asked.wanted}
             self._client.schedule_resub = True
-        if self._phase is _Phase.STREAMING:
-            self._journal.event("changed", connection=self.number, added=_texts(added), dropped=_texts(dropped))
-            if added:
-                self._acknowledged_at = None
-                self._arm(self._limits.acknowledgement_timeout_s + _CLIENT_POLL_S, self._give_up_acknowledgements)
+        if added and self._phase is _Phase.STREAMING:
+            self._acknowledged_at = None
+            self._arm(self._limits.acknowledgement_timeout_s + _CLIENT_POLL_S, self._give_up_acknowledgements)
 
     async def _talk(self) -> Ending:
         limit_s = self._limits.connect_timeout_s
+        opening = asyncio.create_task(_open_line(self._loop, self._address))
         try:
-            async with asyncio.timeout(limit_s):
-                line = await _open_line(self._loop, self._address)
-        except TimeoutError:
-            return Ending(Outcome.TIME_LIMIT, f"no connection within {limit_s:g} s")
+            either: set[asyncio.Future[Any]] = {opening, self._ended}
+            await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                too_late = Ending(Outcome.TIME_LIMIT, f"no connection within {limit_s:g} s")
+                return self._ended.result() if self._ended.done() else too_late
+            line = opening.result()
         except OSError as error:
             return Ending(Outcome.UNREACHABLE, error.strerror or str(error))
+        finally:
+            opening.cancel()
         self._client = self._library.WebSocketClient(
             api_key=self._key,
             feed=self._address.place,

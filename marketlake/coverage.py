@@ -162,8 +162,9 @@ class StreamCoverage:
 
     def _event(self, record: Record) -> None:
         said = msgspec.json.decode(record.payload, type=_Event)
-        self._wanted.update(map(Subscription.parse, [*said.wanted, *said.added]))
-        self._refused.update(map(Subscription.parse, said.refused))
+        accepted = set(map(Subscription.parse, said.accepted))
+        self._wanted |= accepted.union(map(Subscription.parse, [*said.wanted, *said.added]))
+        self._refused = self._refused.union(map(Subscription.parse, said.refused)) - accepted
         self._trading(said, record.position.file)
         if said.event in _ENDS:
             if self._live and "stopped" not in (said.event, said.outcome):
@@ -181,7 +182,7 @@ class StreamCoverage:
         elif said.event == "changed":
             self._drop({Subscription.parse(text) for text in said.dropped})
         elif said.event == "subscribed":
-            self._begin({Subscription.parse(text) for text in said.accepted})
+            self._begin(accepted)
 
     def _trading(self, said: _Event, file: int) -> None:
         if said.event == "halted":

@@ -51,13 +51,25 @@ class ProcessIdentity:
     @staticmethod
     def slug_is_certainly_dead(slug: str) -> bool:
         """The same question for a :attr:`slug`; False for a text that is none."""
-        try:
-            boot, namespace, pid, started = slug.split("-")
-            found = ProcessIdentity("", boot, int(namespace), int(pid), int(started))
-        except ValueError:
-            return False
-        here = (_boot()[:8], _namespace())
-        return found.pid > 0 and (found.boot, found.namespace) == here and _has_ended(found)
+        found = _of_slug(slug)
+        return found is not None and _has_ended(found)
+
+    @staticmethod
+    def slug_lives_here(slug: str) -> bool:
+        """Whether the process of a :attr:`slug` runs on this machine and is seen from here."""
+        found = _of_slug(slug)
+        return found is not None and not _has_ended(found)
+
+
+def _of_slug(slug: str) -> ProcessIdentity | None:
+    """A process of this boot and namespace; None for any other, and for a text that is no slug."""
+    try:
+        boot, namespace, pid, started = slug.split("-")
+        found = ProcessIdentity("", boot, int(namespace), int(pid), int(started))
+    except ValueError:
+        return None
+    here = (_boot()[:8], _namespace())
+    return found if found.pid > 0 and (found.boot, found.namespace) == here else None
 
 
 def _boot() -> str:

@@ -35,6 +35,7 @@ import msgspec
 from marketlake.connection import Connection, Ending, Journal, Outcome
 from marketlake.errors import KeyRefused, NotEntitled, TooManyConnections
 from marketlake.feeds import Subscription, Topic
+from marketlake.processes import ProcessIdentity
 from marketlake.pulse import Pulse
 from marketlake.settings import StreamRetry
 from marketlake.silence import Finding, SilenceWatch, Verdict
@@ -74,6 +75,7 @@ class Report(msgspec.Struct, frozen=True):
     at_ns: int
     feed: str
     pid: int
+    process: str  # its ProcessIdentity.slug: a number of a process is used again
     connection: int
     is_subscribed: bool
     reconnects: int
@@ -123,6 +125,7 @@ class Recorder:
         ends_ns: int | None = None,
     ) -> None:
         self._about = about
+        self._process = ProcessIdentity.of_this_process()
         self._request = f"the {about['feed']} stream"
         self._wanted = wanted
         self._spool = spool
@@ -354,6 +357,8 @@ class Recorder:
                 self.event("alive")
             wanted = await asyncio.to_thread(self._exchange, self.report())
             if wanted is not None and wanted != self._wanted:
+                added, dropped = wanted - self._wanted, self._wanted - wanted
+                self.event("changed", connection=self._number, added=_texts(added), dropped=_texts(dropped))
                 self._wanted = wanted
                 if self._connection is not None:
                     self._connection.want(wanted - self._refused.keys())
@@ -370,6 +375,7 @@ class Recorder:
             at_ns=now_ns,
             feed=str(self._about["feed"]),
             pid=int(self._about["pid"]),
+            process=self._process.slug,
             connection=self._number,
             is_subscribed=connection is not None and connection.is_subscribed,
             reconnects=max(self._number - 1, 0),

@@ -7,21 +7,20 @@ Imports are kept light here: a recorder has no table, no calendar and no Prefect
 import asyncio
 import functools
 import gc
-import logging
 import os
 import random
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from marketlake.connection import Address, Connection, Journal
-from marketlake.errors import LakeError, LeaseHeld, UsageError
+from marketlake.errors import UsageError
 from marketlake.expected_hours import expected_hours_ns
 from marketlake.feeds import Subscription, checked_wanted
-from marketlake.lease import Holding, renewable_lease
+from marketlake.lease import kept_lease
 from marketlake.logs import protect
 from marketlake.pulse import Pulse
 from marketlake.recorder import Recorder, Report, SessionClock
@@ -35,13 +34,10 @@ from marketlake.store import Store
 from marketlake.tickers import AssetClass
 from marketlake.transport import Transport, checked_key, client_opener, import_client
 
-logger = logging.getLogger(__name__)
-
 _NS_PER_MINUTE: Final = 60_000_000_000
 _MEGABYTE: Final = 2**20
 # A recorder whose machine died is replaced after this long; one whose process died, at once.
 _LEASE: Final = timedelta(minutes=2)
-_RENEW_AFTER: Final = timedelta(seconds=30)
 # A vendor's clock that is told late is none; and a thread that waits for it would hold up the end of the process.
 _CLOCK_TIMEOUT_S: Final = 1.0
 
@@ -71,10 +67,13 @@ def record(
     """
     protect([checked_key(key)])
     folder = local_folder(Path(settings.stream.spool), feed, session)
+    # Before it is read: what is said meanwhile is then seen as new.
+    wanted_file = WantedFile(folder, feed)
     wanted = _wanted(folder, feed, subscriptions)
     owner = f"the recorder of {feed} {session}"
-    lease = renewable_lease(store, f"ledger/stream/{feed}/lease.json", owner=owner, now=_now, ttl=_LEASE)
-    with lease as holding:
+    # A store that does not answer holds up the thread that renews the lease, and nothing else.
+    lease = kept_lease(store, f"ledger/stream/{feed}/lease.json", owner=owner, now=_now, ttl=_LEASE)
+    with lease as require_held:
         if subscriptions is not None:
             # Asked before anything is written: a date without a session leaves no spool.
             write_wanted(folder, wanted, asyncio.run(expected_hours_ns(feed, session, wanted)))
@@ -87,7 +86,7 @@ def record(
             most_pending_bytes=settings.stream.buffer_mb * _MEGABYTE,
         )
         try:
-            errands = _Errands(folder, feed, holding)
+            errands = _Errands(folder, wanted_file, require_held)
             asyncio.run(
                 _record(
                     feed,
@@ -115,29 +114,17 @@ def _wanted(folder: Path, feed: AssetClass, subscriptions: Collection[Subscripti
 
 
 class _Errands:
-    """What has to be done at the disk and the store now and then; it may wait for them, so a thread does it."""
+    """What has to be done at the disk now and then; it may wait for it, so a thread does it."""
 
-    def __init__(self, folder: Path, feed: AssetClass, holding: Holding) -> None:
+    def __init__(self, folder: Path, wanted: WantedFile, require_held: Callable[[], None]) -> None:
         self._folder = folder
-        self._wanted = WantedFile(folder, feed)
-        self._holding = holding
-        self._renew_at = _now() + _RENEW_AFTER
+        self._wanted = wanted
+        self._require_held = require_held
 
     def __call__(self, report: Report) -> frozenset[Subscription] | None:
         write_report(self._folder, report)
-        if _now() >= self._renew_at:
-            self._renew()
+        self._require_held()
         return self._wanted.changed()
-
-    def _renew(self) -> None:
-        try:
-            self._holding.renew(_LEASE)
-        except LeaseHeld:
-            raise
-        except LakeError as error:
-            logger.warning("the lease could not be renewed and is tried again: %s", error)
-        else:
-            self._renew_at = _now() + _RENEW_AFTER
 
 
 async def _record(

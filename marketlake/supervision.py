@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from marketlake.errors import RecorderFailed
+from marketlake.processes import ProcessIdentity
 from marketlake.recorder import Report
 from marketlake.recorder_files import read_report
 
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 LOG_NAME: Final = "recorder.log"
 _NS_PER_S: Final = 1_000_000_000
 # A report is written twice a second.
-_FRESH_NS: Final = 2 * _NS_PER_S
 _HUNG_NS: Final = 15 * _NS_PER_S
 _START_NS: Final = 60 * _NS_PER_S  # a cold start on a busy machine takes seconds
 _STOP_S: Final = 30.0
@@ -77,8 +77,11 @@ class RecorderProcess:
         """
         report = read_report(self.folder)
         if self._child is None:
-            if report is None or not self._is_alive_elsewhere(report):
+            if report is None or not ProcessIdentity.slug_lives_here(report.process):
                 self._start()
+            elif self.now_ns() > report.at_ns + _HUNG_NS:
+                logger.error("a recorder that was left behind does not answer and is ended", extra={"pid": report.pid})
+                _end(report.pid, signal.SIGKILL)
             return report
         code = self._child.poll()
         if code is not None:
@@ -104,8 +107,8 @@ class RecorderProcess:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        elif report is not None and self._is_alive_elsewhere(report):
-            self._stop_other(report.pid)
+        elif report is not None and ProcessIdentity.slug_lives_here(report.process):
+            self._stop_other(report)
 
     def _start(self) -> None:
         now_ns = self.now_ns()
@@ -151,14 +154,12 @@ class RecorderProcess:
             return now_ns > self._started_ns + _START_NS
         return now_ns > report.at_ns + _HUNG_NS
 
-    def _is_alive_elsewhere(self, report: Report) -> bool:
-        return self.now_ns() <= report.at_ns + _FRESH_NS and _exists(report.pid)
-
-    def _stop_other(self, pid: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+    def _stop_other(self, report: Report) -> None:
+        _end(report.pid, signal.SIGTERM)
         deadline_ns = self.now_ns() + int(_STOP_S * _NS_PER_S)
-        while _exists(pid) and self.now_ns() < deadline_ns:
+        while ProcessIdentity.slug_lives_here(report.process):
+            if self.now_ns() >= deadline_ns:
+                _end(report.pid, signal.SIGKILL)
             time.sleep(_LOOK_S)
 
 
@@ -229,11 +230,6 @@ class Watch:
             self._stop.wait(_BETWEEN_LOOKS_S)
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _end(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -43,6 +43,7 @@ _NS_PER_MS: Final = 1_000_000
 _FINAL_EXITS: Final = (2, 3)
 # And where it will, once there is room on the disk.
 _PASSING_EXITS: Final = (4,)
+_MOST_SHORT_LIVES: Final = 3
 _BETWEEN_ASKS_S: Final = 1.0
 # A recorder whose flow was killed and never came back ends by itself so much later.
 _LINGER_NS: Final = 30 * 60 * _NS_PER_S
@@ -161,7 +162,7 @@ def recorded(order: StreamOrder) -> Iterator[Watch]:
         folder=folder,
         final_exits=_FINAL_EXITS,
         passing_exits=_PASSING_EXITS,
-        most_short_lives=at.settings.retry.stream.attempts,
+        most_short_lives=_MOST_SHORT_LIVES,
         now_ns=time.time_ns,
     )
     watch = Watch(recorder, _session_clock(at), order.ends_ns, time.sleep)

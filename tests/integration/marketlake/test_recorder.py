@@ -393,6 +393,23 @@ def test_a_subscription_that_is_never_acknowledged_is_given_up_for_the_others(tm
     ]
 
 
+def test_what_is_wanted_while_no_connection_stands_is_noted(tmp_path: Path) -> None:
+    """What was added must be known to whoever labels the session, also if none of it ever comes."""
+
+    async def script(talk: Talk) -> None:
+        await talk.until_gone()
+
+    async def change(bench: Bench) -> None:
+        await bench.until(lambda _: bool(events(bench.root, "connecting")))
+        bench.errands.wanted = frozenset({Subscription.parse("A.SPY"), Subscription.parse("T.SPY")})
+        await bench.until(lambda _: bool(events(bench.root, "changed")))
+
+    record(tmp_path, script, meanwhile=change)
+
+    (changed,) = events(tmp_path, "changed")
+    assert (["A.SPY"], ["AM.SPY", "Q.SPY"]) == (changed["added"], changed["dropped"])
+
+
 def test_wanted_subscriptions_change_while_it_records(tmp_path: Path) -> None:
     pairs = frozenset({Subscription.parse("A.SPY"), Subscription.parse("T.SPY")})
 

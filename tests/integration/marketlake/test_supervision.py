@@ -20,9 +20,9 @@ from marketlake.supervision import LOG_NAME, RecorderProcess, Watch
 PATIENCE_S = 20
 FINAL, PASSING = (2, 3), (4,)
 REPORT = Report(
-    at_ns=0, feed="stocks", pid=0, connection=1, is_subscribed=True, reconnects=0, outcomes={}, wanted=["AM.SPY"],
-    refused=[], frames=7, bytes=1, events=1, frames_lost=0, bytes_lost=0, bytes_pending=0, synced_file=1,
-    synced_offset=1, last_event_ns=None, lag_p50_ms=None, lag_p99_ms=None,
+    at_ns=0, feed="stocks", pid=0, process="", connection=1, is_subscribed=True, reconnects=0, outcomes={},
+    wanted=["AM.SPY"], refused=[], frames=7, bytes=1, events=1, frames_lost=0, bytes_lost=0, bytes_pending=0,
+    synced_file=1, synced_offset=1, last_event_ns=None, lag_p50_ms=None, lag_p99_ms=None,
 )  # fmt: skip
 
 # Reports twice a second, as a recorder does; its argument says what else it does.
@@ -30,6 +30,7 @@ RECORDER = """
 import os, signal, sys, time
 from pathlib import Path
 import msgspec
+from marketlake.processes import ProcessIdentity
 from marketlake.recorder import Report
 from marketlake.recorder_files import write_report
 folder, what = Path(sys.argv[1]), sys.argv[2]
@@ -42,7 +43,8 @@ if what == "has no room" and not (folder / "room").exists():
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 report = msgspec.json.decode(os.environ["REPORT"], type=Report)
 while True:
-    write_report(folder, msgspec.structs.replace(report, at_ns=time.time_ns(), pid=os.getpid()))
+    me = ProcessIdentity.of_this_process()
+    write_report(folder, msgspec.structs.replace(report, at_ns=time.time_ns(), pid=me.pid, process=me.slug))
     if what == "hangs":
         signal.pause()
     time.sleep(0.1)
@@ -177,6 +179,24 @@ def test_a_recorder_that_was_left_behind_is_taken_over_and_stopped(
 
     reaper.join(PATIENCE_S)
     assert 0 == left.returncode
+
+
+def test_a_recorder_that_was_left_behind_and_hangs_is_ended_and_another_begins(
+    begin: Callable[[str], RecorderProcess], clock: Clock, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "REPORT": msgspec.json.encode(REPORT).decode()}
+    left = subprocess.Popen([sys.executable, "-c", RECORDER, str(tmp_path), "hangs"], env=environment)
+    reaper = threading.Thread(target=left.wait)
+    reaper.start()
+    first = come(lambda: read_report(tmp_path))
+    recorder = begin("records")
+
+    assert first == recorder.look(), "it may be slow"
+    clock.ahead_s = 30
+    assert looked(recorder, lambda report: report is not None and report.pid != left.pid)
+
+    reaper.join(PATIENCE_S)
+    assert -signal.SIGKILL == left.returncode
 
 
 def test_the_report_of_one_that_is_gone_keeps_nobody_from_recording(

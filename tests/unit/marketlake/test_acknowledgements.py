@@ -32,6 +32,13 @@ def accepted(text: str) -> Status:
         pytest.param(
             "Q.SPY Q.QQQ T.SPY T.QQQ", [REFUSED, accepted("T.SPY")], "T.SPY", "Q.SPY Q.QQQ", "T.QQQ", id="both at once"
         ),
+        pytest.param("AM.SPY Q.SPY", [REFUSED], "", "", "AM.SPY Q.SPY", id="one refusal for two topics"),
+        pytest.param(
+            "T.SPY A.SPY Q.SPY", [REFUSED, accepted("T.SPY")], "T.SPY", "", "A.SPY Q.SPY", id="one lost, one refused"
+        ),
+        pytest.param(
+            "A.SPY T.SPY Q.SPY", [REFUSED, REFUSED], "", "", "A.SPY T.SPY Q.SPY", id="two refusals for three topics"
+        ),
         pytest.param(
             "V.I:VIX V.I:SPX", [REFUSED, accepted("V.I:VIX")], "V.I:VIX", "V.I:SPX", "", id="one ticker of a topic"
         ),

@@ -281,6 +281,18 @@ def test_changing_subscriptions_leaves_the_others_alone() -> None:
     assert MINUTES not in found
 
 
+def test_what_was_refused_to_one_recorder_and_given_to_the_next_is_wanted() -> None:
+    recording = Recording()
+    recording.note("started", wanted=["T.SPY", "AM.SPY"])
+    recording.note("subscribed", connection=1, accepted=["T.SPY"], refused=["AM.SPY"])
+    assert {TICKS} == read(recording).wanted()
+
+    recording.note("started", wanted=["T.SPY", "AM.SPY"])
+    recording.note("subscribed", connection=1, accepted=["T.SPY", "AM.SPY", "Q.SPY"], refused=[])
+
+    assert {TICKS, MINUTES, Subscription.parse("Q.SPY")} == read(recording).wanted(), "also what nobody said was wanted"
+
+
 VALUES, INDEX_MINUTES = Subscription.parse("V.I:VIX"), Subscription.parse("AM.I:VIX")
 
 
