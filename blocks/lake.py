@@ -60,16 +60,20 @@ class Lake(QuietBlock):
         return cls(root=settings.root, **settings.s3.model_dump())
 
     def environment(self) -> dict[str, str]:
-        """The variables by which a process of its own finds the same lake."""
+        """The variables by which a process of its own finds the same lake.
+
+        What the block leaves out is empty, so that no setting of that process takes its place.
+        """
         given = {
             "MARKETLAKE_LAKE": self.root,
-            "MARKETLAKE__LAKE__S3__ENDPOINT_URL": self.endpoint_url,
-            "MARKETLAKE__LAKE__S3__REGION": self.region,
-            "MARKETLAKE__LAKE__S3__SERVER_SIDE_ENCRYPTION": self.server_side_encryption,
-            "AWS_ACCESS_KEY_ID": self.access_key.get_secret_value() if self.access_key else None,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key.get_secret_value() if self.secret_key else None,
+            "MARKETLAKE__LAKE__S3__ENDPOINT_URL": self.endpoint_url or "",
+            "MARKETLAKE__LAKE__S3__REGION": self.region or "",
+            "MARKETLAKE__LAKE__S3__SERVER_SIDE_ENCRYPTION": self.server_side_encryption or "",
         }
-        return {name: value for name, value in given.items() if value is not None}
+        if self.access_key is not None and self.secret_key is not None:
+            given["AWS_ACCESS_KEY_ID"] = self.access_key.get_secret_value()
+            given["AWS_SECRET_ACCESS_KEY"] = self.secret_key.get_secret_value()
+        return given
 
     def open(self) -> lake.Lake:
         """The lake, ready to read and write; nothing is asked of it yet."""

@@ -131,10 +131,11 @@ def record(*, feed: str, session: datetime, subscribe: list[str] | None, until: 
     from marketlake.logs import configure  # noqa: PLC0415
     from marketlake.recording import record as keep  # noqa: PLC0415
     from marketlake.settings import load_settings  # noqa: PLC0415
+    from marketlake.settings_text import SECRETS  # noqa: PLC0415
     from marketlake.store import S3Options, open_store  # noqa: PLC0415
 
     settings, key = load_settings(None, os.environ), os.environ.get("POLYGON_API_KEY", "").strip()
-    configure(settings.logging, [key] if key else [])
+    configure(settings.logging, [os.environ[name] for name in SECRETS if os.environ.get(name)])
     if not key:
         raise ConfigurationError("environment", "POLYGON_API_KEY", "no key is set: set it")
     s3 = settings.lake.s3

@@ -58,7 +58,7 @@ def print_stream(report: StreamReport) -> None:
     recorder = report.recorder
     if recorder is not None:
         _console.print(
-            f"{recorder.frames:,} frames, {recorder.frames_lost:,} lost, {recorder.reconnects} reconnects, "
+            f"{recorder.frames:,} frames, {report.frames_lost:,} lost, {recorder.reconnects} reconnects, "
             f"{report.restarts} restarts"
         )
         if recorder.refused:

@@ -4,7 +4,7 @@ The vendor acknowledges each accepted pair by name. A refusal is one status that
 acknowledgements of the others; a pair that got lost is answered by nothing at all.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from marketlake.feeds import Subscription
@@ -22,15 +22,22 @@ class Acknowledgements:
         self.accepted: set[Subscription] = set()
         self.refused: dict[Subscription, str] = {}
         self._told: set[Subscription] = set()
+        self._dropped: set[Subscription] = set()
         self._refusals: list[str] = []
 
     def change(self, wanted: Collection[Subscription]) -> tuple[frozenset[Subscription], frozenset[Subscription]]:
         """Want something else from now on: what is new in it, and what is not in it any more."""
         former, self.wanted = self.wanted, frozenset(wanted)
+        self._dropped |= self.accepted - self.wanted
         dropped = former - self.wanted
         self.accepted -= dropped
         self._told -= dropped
         return self.wanted - former, dropped
+
+    def keep(self, subscribed: Iterable[Subscription]) -> None:
+        """What was dropped and is wanted again before the server was told is accepted as before."""
+        self.accepted |= self._dropped & self.wanted & set(subscribed)
+        self._dropped -= self.accepted
 
     @property
     def lost(self) -> frozenset[Subscription]:

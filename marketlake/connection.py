@@ -8,6 +8,7 @@ acknowledged, :mod:`marketlake.acknowledgements`'; what the messages mean, :mod:
 
 import asyncio
 import functools
+import logging
 import socket
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -182,20 +183,24 @@ class Connection:
             # Its subscribe() and unsubscribe() compare topics by prefix: A.* would take AM.SPY away.
             self._client.scheduled_subs = {str(item) for item in self._asked.wanted}
             self._client.schedule_resub = True
+            self._asked.keep(item for item in added if str(item) in self._client.subs)
         if added and self._phase is _Phase.STREAMING:
             self._acknowledged_at = None
             self._arm(self._limits.acknowledgement_timeout_s + _CLIENT_POLL_S, self._give_up_acknowledgements)
+            if self._asked.is_answered:
+                self._conclude_acknowledgements()
 
     async def _talk(self) -> Ending:
         limit_s = self._limits.connect_timeout_s
-        opening = asyncio.create_task(_open_line(self._loop, self._address))
+        opening = asyncio.create_task(_open_line(self._loop, self._address, limit_s))
         try:
             either: set[asyncio.Future[Any]] = {opening, self._ended}
-            await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
-                too_late = Ending(Outcome.TIME_LIMIT, f"no connection within {limit_s:g} s")
-                return self._ended.result() if self._ended.done() else too_late
+                return self._ended.result()
             line = opening.result()
+        except TimeoutError as error:
+            return Ending(Outcome.TIME_LIMIT, f"{error} within {limit_s:g} s")
         except OSError as error:
             return Ending(Outcome.UNREACHABLE, error.strerror or str(error))
         finally:
@@ -219,6 +224,7 @@ class Connection:
                 max_size=None,
                 max_queue=None,  # whatever was read is taken at once
                 open_timeout=None,
+                logger=_told_to(self),
             )
         )
         try:
@@ -372,15 +378,53 @@ async def _ignore(_message: bytes) -> None:
     """What the client would call with each message: none reaches it."""
 
 
-async def _open_line(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
-    """A TCP connection; the client's library would try a refused one again for ever, and say nothing."""
-    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+class _Setbacks(logging.Handler):
+    """Ends a connection whose line was lost before the upgrade, as when a certificate does not hold.
+
+    The client's library takes that for something that passes, says so in its log alone, and tries a closed line again.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Heed what the library tells at INFO, and nothing else does: that it could not connect, and why."""
+        if record.levelno == logging.INFO:
+            self._connection.end(Outcome.UNREACHABLE, record.getMessage())
+
+
+def _told_to(connection: Connection) -> logging.Logger:
+    usual = logging.getLogger("websockets.client")
+    told = logging.Logger(usual.name, min(logging.INFO, usual.getEffectiveLevel()))
+    told.parent = usual
+    told.addHandler(_Setbacks(connection))
+    return told
+
+
+async def _open_line(loop: asyncio.AbstractEventLoop, address: Address, limit_s: float) -> socket.socket:
+    """A TCP connection; the client's library would try a refused one again for ever, and say nothing.
+
+    Raises:
+        TimeoutError: no address of the host has answered; each had its part of the limit.
+        OSError: none takes a connection.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        message = f"no address of {address.host}"
+        raise TimeoutError(message) from error
     failure = OSError("the host has no address")
     for family, kind, protocol, _, place in found:
         line = socket.socket(family, kind, protocol)
         line.setblocking(False)
         try:
-            await loop.sock_connect(line, place)
+            async with asyncio.timeout(limit_s / len(found)):
+                await loop.sock_connect(line, place)
+        except TimeoutError:
+            line.close()
+            failure = TimeoutError(f"no connection to {place[0]}")
         except OSError as error:
             line.close()
             failure = error

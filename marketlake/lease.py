@@ -57,6 +57,7 @@ class Holding:
 
     def __init__(self, store: Store, path: str, number: int, lease: Lease, now: Callable[[], datetime]) -> None:
         self._store = store
+        self._path = path
         self._file = _file(path, number)
         self._lease = lease
         self._now = now
@@ -72,11 +73,23 @@ class Holding:
             found = msgspec.json.decode(self._store.read(self._file), type=Lease)
         except FileNotFoundError:
             found = None
-        if found != self._lease or self._now() >= self._lease.expires:
+        # It may say more than we know: a renewal of which the store's answer was lost.
+        is_ours = found is not None and (found.owner, found.process) == (self._lease.owner, self._lease.process)
+        if found is None or not is_ours or self._now() >= found.expires:
             raise LeaseHeld(self._file, f"{self._lease.owner} has lost the lease: it was not renewed in time")
         renewed = msgspec.structs.replace(self._lease, expires=self._now() + ttl)
         self._store.write(self._file, msgspec.json.encode(renewed))
+        # A write that took longer than the lease had left may have come behind another holder's.
+        if self._now() >= found.expires and self._is_taken():
+            self._store.delete(self._file)
+            raise LeaseHeld(self._file, f"{self._lease.owner} has lost the lease: renewing it took too long")
         self._lease = renewed
+
+    def _is_taken(self) -> bool:
+        leases = _leases(self._store, self._path)
+        return any(
+            lease.is_live(self._now()) for number, lease in leases.items() if _file(self._path, number) != self._file
+        )
 
     def release(self) -> None:
         """Let others in; a lease that has expired is left for the next holder to remove."""

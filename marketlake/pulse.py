@@ -95,8 +95,7 @@ class Pulse:
 
     def lag(self, now_ns: int) -> Lag | None:
         """The lag of the last minute, without the plan's own delay; None where nothing came."""
-        while self._samples and self._samples[0][0] < now_ns - _WINDOW_NS:
-            self._samples.popleft()
+        self._forget(now_ns)
         if not self._samples:
             return None
         lags = sorted(lag_ns for _, lag_ns in self._samples)
@@ -115,3 +114,8 @@ class Pulse:
         if event_ns is not None:
             self._last_event_ns = event_ns
             self._samples.append((received_ns, received_ns - event_ns - self._delay_ns))
+            self._forget(received_ns)
+
+    def _forget(self, now_ns: int) -> None:
+        while self._samples and self._samples[0][0] < now_ns - _WINDOW_NS:
+            self._samples.popleft()

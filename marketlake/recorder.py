@@ -10,7 +10,8 @@ from 1 in each process:
 ``continued``      feed, session, connection: the first record of each further file of the same process
 ``connecting``     connection; then ``connected`` (greeted) and ``authenticated`` (key accepted), connection
 ``subscribed``     connection, accepted, refused: what was newly answered; from here on it can be covered
-``refused``        subscription, message: the plan does not have it; it is not asked for again by this process
+``refused``        subscription, message: the plan does not have it, or one connection after the other did not answer;
+                   it is not asked for again by this process
 ``changed``        connection, added, dropped: the wanted set changed; what was dropped ends here
 ``frames_lost``    connection, frames, bytes, reason ``overflow``: what the disk could not take, since the frame before
 ``silent``         connection, topics, silent_s, limit_s: these stalled, the connection is given up
@@ -18,7 +19,6 @@ from 1 in each process:
                    until_ns; never of options
 ``clock``          connection, session_ns: the session's time, asked for behind what ``subscribed`` told last
 ``disconnected``   connection, outcome (:class:`marketlake.connection.Outcome`), detail
-``alive``          every 5 s
 ``stopped``        reason: the last record of a process that was not killed
 =================  ====================================================================================================
 """
@@ -27,13 +27,14 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import Final, Protocol
 
 import msgspec
 
 from marketlake.connection import Connection, Ending, Journal, Outcome
-from marketlake.errors import KeyRefused, NotEntitled, TooManyConnections
+from marketlake.errors import KeyRefused, LakeError, NotEntitled, TooManyConnections
 from marketlake.feeds import Subscription, Topic
 from marketlake.processes import ProcessIdentity
 from marketlake.pulse import Pulse
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S: Final = 0.25
 _REPORT_S: Final = 0.5
-_ALIVE_S: Final = 5.0
 # A connection that was subscribed for this long was good: the next wait is short again.
 _STEADY_S: Final = 5.0
 # Being turned away this long ago is another story.
@@ -95,7 +95,7 @@ class Report(msgspec.Struct, frozen=True):
     lag_p99_ms: float | None
 
 
-type Exchange = Callable[[Report], Wanted | None]
+type Errand = Callable[[Report], Wanted | None]
 """Publishes a report, and gives the wanted set where somebody changed it; runs in a thread, since it may wait."""
 
 
@@ -116,7 +116,7 @@ class Recorder:
         watch: SilenceWatch,
         hours_of: Callable[[Wanted], Awaitable[tuple[int, int]]],
         session_clock: SessionClock,
-        exchange: Exchange,
+        errand: Errand,
         pulse: Pulse,
         tells_lag: bool,
         most_file_bytes: int,
@@ -134,7 +134,7 @@ class Recorder:
         self._watch = watch
         self._hours_of = hours_of
         self._session_clock = session_clock
-        self._exchange = exchange
+        self._errand = errand
         self._pulse = pulse
         self._tells_lag = tells_lag
         self._most_file_bytes = most_file_bytes
@@ -195,6 +195,8 @@ class Recorder:
             await asyncio.wait(works)
             self._tell_losses()
             self.event("stopped", reason=self._reason)
+            with suppress(LakeError):  # of a recorder that ends anyway
+                self._errand(self.report())
 
     async def _hold(self) -> None:
         """Connect, and connect again."""
@@ -210,6 +212,8 @@ class Recorder:
             if self._stopping.is_set():
                 return
             short_lived = 0 if was_steady else short_lived + 1
+            if was_steady:
+                self._turned_away.clear()
             await self._rest(short_lived, ending)
 
     async def _rest(self, short_lived: int, ending: Ending) -> None:
@@ -299,7 +303,7 @@ class Recorder:
                 was_over, is_over = is_over, now_ns >= self._ends_ns
                 if was_over and is_over:
                     self.stop("the session is over")
-                    return
+                    await asyncio.get_running_loop().create_future()  # the connection is ended, not this
             connection = self._connection
             if connection is None or not connection.is_subscribed or now_ns is None:
                 continue
@@ -343,8 +347,6 @@ class Recorder:
 
     async def _report(self) -> None:
         """Tell how it goes, take over a changed set of subscriptions, and begin new files."""
-        loop = asyncio.get_running_loop()
-        alive_at_s = loop.time()
         while True:
             self._spool.raise_if_failed()
             if self._lost_now[0] and self._spool.fits(0):
@@ -352,10 +354,7 @@ class Recorder:
             if self._spool.file_bytes >= self._most_file_bytes:
                 self._spool.begin_file()
                 self.event("continued", **self._about, connection=self._number)
-            if loop.time() >= alive_at_s + _ALIVE_S:
-                alive_at_s = loop.time()
-                self.event("alive")
-            wanted = await asyncio.to_thread(self._exchange, self.report())
+            wanted = await asyncio.to_thread(self._errand, self.report())
             if wanted is not None and wanted != self._wanted:
                 added, dropped = wanted - self._wanted, self._wanted - wanted
                 self.event("changed", connection=self._number, added=_texts(added), dropped=_texts(dropped))

@@ -86,7 +86,7 @@ def record(
             most_pending_bytes=settings.stream.buffer_mb * _MEGABYTE,
         )
         try:
-            errands = _Errands(folder, wanted_file, require_held)
+            errand = _Errand(folder, wanted_file, require_held)
             asyncio.run(
                 _record(
                     feed,
@@ -95,7 +95,7 @@ def record(
                     settings=settings,
                     key=key,
                     spool=spool,
-                    errands=errands,
+                    errand=errand,
                     ends_ns=ends_ns,
                 )
             )
@@ -113,7 +113,7 @@ def _wanted(folder: Path, feed: AssetClass, subscriptions: Collection[Subscripti
     return wanted
 
 
-class _Errands:
+class _Errand:
     """What has to be done at the disk now and then; it may wait for it, so a thread does it."""
 
     def __init__(self, folder: Path, wanted: WantedFile, require_held: Callable[[], None]) -> None:
@@ -135,7 +135,7 @@ async def _record(
     settings: Settings,
     key: str,
     spool: SpoolWriter,
-    errands: _Errands,
+    errand: _Errand,
     ends_ns: int | None,
 ) -> None:
     vendor, limits = settings.vendor, settings.retry.stream
@@ -163,7 +163,7 @@ async def _record(
             hours_of_news_ns, local_folder(Path(settings.stream.spool), feed, session), feed, session
         ),
         session_clock=_session_clock(settings, key, delay_ns),
-        exchange=errands,
+        errand=errand,
         pulse=Pulse(delay_ns=delay_ns),
         tells_lag=settings.stream.clock == "machine",
         most_file_bytes=settings.stream.file_mb * _MEGABYTE,

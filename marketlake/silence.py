@@ -6,11 +6,12 @@ stall, is the business of :mod:`marketlake.recorder`. Outside of the expected ho
 * Nothing of any topic for longer than the limits: the feed is stalled, whatever the socket says.
 * No trades, nor bars of later trades, while quotes still come: the market is halted, and connecting again would bring
   nothing. Where trades are not wanted, the shortest bars stand for them. A few contracts have long pauses on any day:
-  of options nothing is told by that, and nothing is done about it.
+  of options no halt is told.
 * Any other topic that stays away while others come: that subscription is stalled.
 
-A market-wide halt on a feed without quotes looks like a stall. It is connected to again, ever more rarely, and healing
-finds out afterwards that there was nothing to get.
+A subscription to trades that stalls alone looks like a halt. What lasts for longer than halts do is connected to again,
+once; what is true of it, healing finds out. A market-wide halt on a feed without quotes looks like a stall, which is
+connected to again, ever more rarely.
 """
 
 from collections.abc import Collection, Mapping
@@ -28,6 +29,8 @@ _NS: Final = 1_000_000_000
 _OF_TRADES: Final = {Topic.TRADES: 0, Topic.SECONDS: 6 * _NS, Topic.MINUTES: 65 * _NS}
 # Each reconnection that brings nothing of a topic doubles its limit, up to this many times.
 _MOST_DOUBLINGS: Final = 5
+# A market-wide circuit breaker stops trading for 15 minutes (NYSE rule 7.12), a volatility pause for 5 to 10.
+_LONGEST_HALT_NS: Final = 20 * 60 * _NS
 
 
 class Verdict(StrEnum):
@@ -74,6 +77,7 @@ class SilenceWatch:
         self._listening_since_ns = 0
         self._doublings: dict[Topic, int] = {}
         self._halted_since_ns: int | None = None
+        self._is_doubted = False  # whether what looks like a halt was connected to again
 
     def listen(self, now_ns: int) -> None:
         """A connection is subscribed from now on: silence before it does not count."""
@@ -84,6 +88,7 @@ class SilenceWatch:
         for topic in topics:
             self._heard_ns[topic] = max(at_ns, self._heard_ns.get(topic, 0))
             self._doublings.pop(topic, None)
+            self._is_doubted &= topic not in _OF_TRADES
 
     def look(self, wanted: Collection[Topic], hours_ns: tuple[int, int], now_ns: int) -> Finding:
         """What is to be thought of a feed now; ``hours_ns`` is when news is expected, ``wanted`` of which topics."""
@@ -102,9 +107,11 @@ class SilenceWatch:
         if not missing:
             return _WELL
         since_ns = max(heard_ns[topic] for topic in missing)
-        others = heard_ns.keys() - missing - _OF_TRADES.keys()
-        if trades in missing <= _OF_TRADES.keys() and others and not _went_on(heard_ns, heard_ns[trades]):
-            return self._halted(trades, heard_ns[trades])
+        are_quoted = Topic.QUOTES in heard_ns.keys() - missing
+        if trades in missing <= _OF_TRADES.keys() and are_quoted and not _went_on(heard_ns, heard_ns[trades]):
+            if self._is_doubted or now_ns - heard_ns[trades] <= _LONGEST_HALT_NS:
+                return self._halted(trades, heard_ns[trades])
+            self._is_doubted = True
         for topic in missing:
             self._doublings[topic] = min(self._doublings.get(topic, 0) + 1, _MOST_DOUBLINGS)
         limit_s = min(limits_ns[topic] for topic in missing) / _NS

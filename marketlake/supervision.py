@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -181,6 +182,8 @@ class Watch:
         self.recorder = recorder
         self.report: Report | None = None
         self._drops_before = 0
+        self._lost_before = 0
+        self._not_given: set[str] = set()
         self._stop = threading.Event()
         self._looking: Future[None] | None = None
         self._session_now_ns = session_now_ns
@@ -193,6 +196,11 @@ class Watch:
     def drops(self) -> int:
         """How often the connection was lost so far, with those that ended because a recorder died."""
         return self._drops_before + (self.report.reconnects if self.report is not None else 0)
+
+    @property
+    def frames_lost(self) -> int:
+        """How many frames the disk could not take so far, of all recorders."""
+        return self._lost_before + (self.report.frames_lost if self.report is not None else 0)
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -227,7 +235,19 @@ class Watch:
             before, self.report = self.report, self.recorder.look()
             if before is not None and self.report is not None and self.report.pid != before.pid:
                 self._drops_before += before.reconnects + 1
+                self._lost_before += before.frames_lost
+            if self.report is not None:
+                self._notice(self.report, before)
             self._stop.wait(_BETWEEN_LOOKS_S)
+
+    def _notice(self, report: Report, before: Report | None) -> None:
+        """Say once what is not given, by topic, and when frames begin to be lost."""
+        fresh = Counter(text.partition(".")[0] for text in set(report.refused) - self._not_given)
+        self._not_given.update(report.refused)
+        for topic, count in sorted(fresh.items()):
+            logger.warning("the vendor does not give us %d subscriptions to %s: they are not recorded", count, topic)
+        if report.frames_lost and (before is None or report.frames_lost > before.frames_lost):
+            logger.warning("the disk of the spool is too slow: %d frames were lost so far", self.frames_lost)
 
 
 def _end(pid: int, number: signal.Signals) -> None:

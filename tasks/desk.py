@@ -57,7 +57,8 @@ def recorder_environment() -> dict[str, str]:
     """The environment of a recorder's process: what blocks say reaches it as variables."""
     configured = settings()
     credentials = polygon_credentials(os.environ)
-    return {**os.environ, **credentials.environment(configured.vendor), **lake_block(configured).environment()}
+    ours = {name: value for name, value in os.environ.items() if name != "SLACK_BOT_TOKEN"}
+    return {**ours, **credentials.environment(configured.vendor), **lake_block(configured).environment()}
 
 
 def desk() -> Desk:

@@ -41,8 +41,8 @@ _NS_PER_S: Final = 1_000_000_000
 _NS_PER_MS: Final = 1_000_000
 # What the recorder's process ends with where starting it again would not help: a wrong setting, a refused key or plan.
 _FINAL_EXITS: Final = (2, 3)
-# And where it will, once there is room on the disk.
-_PASSING_EXITS: Final = (4,)
+# And where that is no failure, or none that stays: its time is over, or there is no room on the disk.
+_PASSING_EXITS: Final = (0, 4)
 _MOST_SHORT_LIVES: Final = 3
 _BETWEEN_ASKS_S: Final = 1.0
 # A recorder whose flow was killed and never came back ends by itself so much later.
@@ -70,6 +70,7 @@ class StreamReport:
     recorder: Report | None = None
     restarts: int = 0
     drops: int = 0
+    frames_lost: int = 0
 
     def plus(self, window: SealedWindow) -> "StreamReport":
         """The report with one more window in it; one that failed before has not."""
@@ -83,7 +84,8 @@ class StreamReport:
 
     def recorded_by(self, watch: Watch) -> "StreamReport":
         """The report with how the recorder did."""
-        return replace(self, recorder=watch.report, restarts=watch.recorder.restarts, drops=watch.drops)
+        restarts = watch.recorder.restarts
+        return replace(self, recorder=watch.report, restarts=restarts, drops=watch.drops, frames_lost=watch.frames_lost)
 
     def raise_failures(self) -> None:
         """Do nothing where every window was sealed.
@@ -104,7 +106,7 @@ class StreamReport:
             "stored": sum(item.stored for item in self.windows),
             "refused": sum(item.refused for item in self.windows),
             "frames": recorder.frames if recorder else 0,
-            "frames_lost": recorder.frames_lost if recorder else 0,
+            "frames_lost": self.frames_lost,
             "drops": self.drops,
             "restarts": self.restarts,
             "not_given": recorder.refused if recorder else [],
@@ -171,7 +173,8 @@ def recorded(order: StreamOrder) -> Iterator[Watch]:
         report = watch.report
         if report is None:
             return {"recorder": "starting"}
-        return {"frames": report.frames, "lag_p99_ms": report.lag_p99_ms, "drops": watch.drops}
+        lost = {"frames_lost": watch.frames_lost} if watch.frames_lost else {}
+        return {"frames": report.frames, "lag_p99_ms": report.lag_p99_ms, "drops": watch.drops, **lost}
 
     try:
         with Heartbeat(f"stream {order.feed}", facts, every_s=at.settings.logging.heartbeat_seconds), watch.looking():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -133,13 +134,14 @@ class ScriptedExchange:
 
 
 @asynccontextmanager
-async def scripted_exchange(*scripts: Script, port: int = 0) -> AsyncIterator[ScriptedExchange]:
+async def scripted_exchange(
+    *scripts: Script, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedExchange]:
     """A scripted exchange on the loopback, until the end of the block."""
     exchange = ScriptedExchange(scripts)
-    async with serve(
-        exchange._talk, "127.0.0.1", port, process_request=exchange._decide, ping_interval=None, close_timeout=0.2
-    ) as server:
-        exchange.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    options: dict[str, Any] = {"ping_interval": None, "close_timeout": 0.2, "ssl": tls}
+    async with serve(exchange._talk, "127.0.0.1", port, process_request=exchange._decide, **options) as server:
+        exchange.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield exchange
         for talk in exchange.talks:
             talk.abort()

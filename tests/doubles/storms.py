@@ -130,7 +130,7 @@ _AT_A_CONNECTION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("subscribed", {"action": "max_connections"}),
 )
 _TURNS_AWAY = {"auth_failed", "max_connections"}
-_MOST_TURNED_AWAY = 3  # of one feed: the recorder gives up behind more
+_MOST_TURNED_AWAY = 2  # of one feed: the recorder gives up at the third
 
 
 def storm_of(seed: int) -> Storm:

@@ -2,12 +2,16 @@
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 
+import certifi
 import pytest
+from certificates import self_signed
 from scripted_exchange import (
     AUTHENTICATED,
     CONNECTED,
@@ -67,12 +71,13 @@ def connect(
     url: str = "",
     client: str = "polygon",
     meanwhile: Meanwhile | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[Ending, Journal]:
     """What one connection to an exchange with this script comes to."""
 
     async def run() -> tuple[Ending, Journal]:
         journal = Journal()
-        async with scripted_exchange(script) as exchange:
+        async with scripted_exchange(script, tls=tls) as exchange:
             library = import_client(client)  # type: ignore[arg-type]
             connection = Connection(
                 library,
@@ -426,6 +431,34 @@ def test_wanted_before_the_handshake_is_over_is_subscribed_to_at_once() -> None:
     connect(script, limits=PATIENT, meanwhile=change)
 
     assert ["A.SPY"] == pairs
+
+
+def test_a_certificate_that_does_not_hold_is_told_at_once(tmp_path: Path) -> None:
+    began_s = time.monotonic()
+
+    ending, journal = connect(_silent, limits=PATIENT, tls=self_signed(tmp_path).server)
+
+    assert Outcome.UNREACHABLE is ending.outcome
+    assert "certificate verify failed" in ending.detail
+    assert ["connecting", "disconnected"] == journal.names
+    assert time.monotonic() - began_s < PATIENT.connect_timeout_s / 2
+
+
+@pytest.mark.parametrize("client", ["polygon", "massive"])
+def test_a_feed_comes_over_tls(client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = self_signed(tmp_path)
+    monkeypatch.setattr(certifi, "where", lambda: str(certificate.path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))  # the newer client heeds it
+
+    async def script(talk: Talk) -> None:
+        await talk.subscribe()
+        await talk.say(trade(1))
+        await talk.socket.close(1000, "good night")
+
+    ending, journal = connect(script, limits=PATIENT, client=client, tls=certificate.server)
+
+    assert Ending(Outcome.RETURNED, "1000, good night") == ending
+    assert trade(1) == journal.frames[-1]
 
 
 def test_a_stop_does_not_wait_for_a_line_that_nobody_takes() -> None:

@@ -4,17 +4,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
 from lake_places import Place
 from lake_workers import context, die_with_lease, ended, race_for_lease
 
-from marketlake.errors import LakeError, LeaseHeld, UsageError, is_transient
+from marketlake.errors import LakeError, LeaseHeld, StoreUnavailable, UsageError, is_transient
 from marketlake.lake import Lake
 from marketlake.lease import Lease, held_lease, renewable_lease
 from marketlake.processes import ProcessIdentity
-from marketlake.store import Store
+from marketlake.store import LocalStore, Store
 from marketlake.tables import Partition
 
 SPY = Partition("stock_bars", "SPY", "2025-08-29")
@@ -212,6 +213,64 @@ def test_a_lease_that_expired_is_not_renewed(store: Store, is_taken: bool) -> No
         else:
             with pytest.raises(LeaseHeld, match="late has lost the lease"):
                 holding.renew(TTL)
+
+
+class _Deaf(LocalStore):
+    """Takes what is written, and the answer gets lost."""
+
+    is_deaf = False
+
+    def write(self, path: str, data: bytes) -> None:
+        super().write(path, data)
+        if self.is_deaf:
+            raise StoreUnavailable(path, "no answer")
+
+
+def test_a_renewal_whose_answer_was_lost_is_one(tmp_path: Path) -> None:
+    store, now = _Deaf(tmp_path), [NOON]
+    with renewable_lease(store, SPY.lease_path, owner="ours", now=lambda: now[0], ttl=TTL) as holding:
+        now[0] = NOON + TTL / 2
+        store.is_deaf = True
+        with pytest.raises(StoreUnavailable):
+            holding.renew(TTL)
+        store.is_deaf = False
+        now[0] = NOON + TTL * 1.2
+        holding.renew(TTL)
+
+        with pytest.raises(LeaseHeld, match="ours"), _lease(store, "another", at=NOON + TTL * 2):
+            pass
+
+
+class _Slow(LocalStore):
+    """Something happens before what is written is there."""
+
+    before: Callable[[], object] | None = None
+
+    def write(self, path: str, data: bytes) -> None:
+        if self.before is not None:
+            before, self.before = self.before, None
+            before()
+        super().write(path, data)
+
+
+def test_a_renewal_that_comes_behind_another_holders_lease_is_none(tmp_path: Path) -> None:
+    store, now = _Slow(tmp_path), [NOON]
+    later = NOON + TTL * 1.2
+    other = _lease(store, "another", at=later)
+
+    def take() -> None:
+        now[0] = later
+        other.__enter__()
+
+    with renewable_lease(store, SPY.lease_path, owner="slow", now=lambda: now[0], ttl=TTL) as holding:
+        now[0] = NOON + TTL / 2
+        store.before = take
+        with pytest.raises(LeaseHeld, match="took too long"):
+            holding.renew(TTL)
+
+    with pytest.raises(LeaseHeld, match="another"), _lease(store, "a third", at=later):
+        pass
+    assert 1 == len(store.list(FOLDER))
 
 
 def test_a_lease_that_was_removed_is_not_renewed(store: Store) -> None:

@@ -142,7 +142,7 @@ async def _record(
             watch=SilenceWatch(limits_ns),
             hours_of=hours,
             session_clock=clock,
-            exchange=errands,
+            errand=errands,
             pulse=Pulse(),
             tells_lag=True,
             most_file_bytes=most_file_bytes,
@@ -640,7 +640,8 @@ def test_the_report_tells_how_it_goes(tmp_path: Path) -> None:
 
     bench = record(tmp_path, close_with(1011, 1), stay(2), meanwhile=wait)
 
-    report = bench.errands.reports[-1]
+    assert {"closed": 1, "stopped": 1} == bench.errands.reports[-1].outcomes, "the last one is from behind the end"
+    report = next(item for item in reversed(bench.errands.reports) if item.is_subscribed)
     assert (FEED, os.getpid(), 2, 1) == (report.feed, report.pid, report.connection, report.reconnects)
     assert {"closed": 1} == report.outcomes
     assert ["AM.SPY", "Q.SPY", "T.SPY"] == report.wanted

@@ -65,6 +65,20 @@ def test_nothing_more_is_waited_for_once_each_pair_has_an_answer() -> None:
     assert [False, False, True] == answered
 
 
+def test_what_is_wanted_again_before_the_server_was_told_stays_accepted() -> None:
+    asked = Acknowledgements(subscriptions("T.SPY Q.SPY"))
+    for name in ("T.SPY", "Q.SPY"):
+        asked.take(accepted(name))
+    asked.conclude()
+    asked.change(subscriptions("T.SPY"))
+    asked.change(subscriptions("T.SPY Q.SPY AM.SPY"))
+
+    asked.keep(subscriptions("T.SPY Q.SPY"))
+
+    assert subscriptions("AM.SPY") == asked.lost
+    assert subscriptions("Q.SPY") == asked.conclude()[0], "it is covered again from now on"
+
+
 def test_other_statuses_are_left_to_others() -> None:
     asked = Acknowledgements(subscriptions("T.SPY"))
     others = [Status("status", "success", "unsubscribed to: T.SPY"), Status("status", "max_connections", "full")]

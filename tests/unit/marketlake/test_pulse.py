@@ -1,6 +1,7 @@
 """What is told of a stream without parsing it, against what parsing it tells."""
 
 import json
+from collections import deque
 from statistics import median
 
 import pytest
@@ -113,3 +114,15 @@ def test_the_lag_is_that_of_the_last_minute_without_the_plans_delay() -> None:
     assert lag.p50_ms == pytest.approx(median(range(139, 200)), abs=1)
     assert 198 <= lag.p99_ms <= 199
     assert pulse.lag((start_ms + 400 * 1_000) * MS + delay_ns) is None
+
+
+def test_nothing_piles_up_where_nobody_asks_for_the_lag() -> None:
+    pulse = Pulse(delay_ns=0)
+    sizes = []
+    for minute in range(5):
+        for number in range(600):
+            at_ms = 1_756_474_200_000 + minute * 60_000 + number * 100
+            pulse.beat(at_ms * MS, json.dumps([event(Topic.TRADES, at_ms)]).encode())
+        sizes.append(sum(map(len, (value for value in vars(pulse).values() if isinstance(value, deque)))))
+
+    assert sizes[1] <= sizes[-1] <= 601

@@ -76,8 +76,20 @@ def test_quotes_without_trades_are_a_halt_until_trades_come_again() -> None:
     assert [(109, Verdict.HALTED)] == looks({T, Q, A, AM}, heard, 1_000)
 
 
-def test_contracts_that_are_not_traded_for_long_are_neither_halted_nor_stalled() -> None:
-    """Of a few contracts that is the usual state, and connecting again would lose quotes."""
+def test_what_lasts_for_longer_than_halts_do_is_connected_to_again_once() -> None:
+    heard = {T: range(100), Q: range(6_000)}
+
+    assert [(110, Verdict.HALTED), (1_300, Verdict.SILENT)] == looks({T, Q}, heard, 6_000)
+
+
+def test_bars_of_an_index_that_stay_away_while_its_values_come_are_a_stall() -> None:
+    heard = {AM: range(2, 100, 60), V: range(0, 600, 9)}
+
+    assert (213, Verdict.SILENT) == looks({AM, V}, heard, 600)[0], "they are made of the values"
+
+
+def test_contracts_that_are_not_traded_for_long_are_not_halted() -> None:
+    """Of a few contracts that is the usual state, and connecting again and again would lose quotes."""
     watch = SilenceWatch(silence_limits_ns(AssetClass.OPTIONS, StreamSettings()), tells_halts=False)
     watch.listen(OPEN)
     verdicts = []
@@ -89,7 +101,8 @@ def test_contracts_that_are_not_traded_for_long_are_neither_halted_nor_stalled()
             verdicts.append((second, finding.verdict))
             watch.listen(now_ns)
 
-    assert [(18_900, Verdict.SILENT)] == verdicts[:1], "only where quotes stay away as well"
+    assert [1_210, 13_201, 18_900] == [second for second, _ in verdicts[:3]], "the last where quotes stay away as well"
+    assert {Verdict.SILENT} == {verdict for _, verdict in verdicts}
 
 
 def test_a_stall_tells_which_topics_stay_away() -> None:
