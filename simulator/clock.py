@@ -52,9 +52,14 @@ class SimulatedClock:
         self._run = replace(self._run, set_at_ns=self._run.at(wall_ns), wall_at_set_ns=wall_ns, speed=speed)
 
     def allow_until(self, limit_ns: int | None) -> None:
-        """Sets how far the clock may run, None for any distance; what it stood at an earlier limit is not caught up."""
+        """Sets how far the clock may run, None for any distance; what it stood at an earlier limit is not caught up.
+
+        The clock never runs backwards: a limit that it has passed already stops it where it is.
+        """
         wall_ns = self._wall_ns()
-        self._run = _Run(self._run.at(wall_ns), wall_ns, self._run.speed, limit_ns)
+        now_ns = self._run.at(wall_ns)
+        limit_ns = None if limit_ns is None else max(limit_ns, now_ns)
+        self._run = _Run(now_ns, wall_ns, self._run.speed, limit_ns)
 
     def iso(self) -> str:
         """The simulated now as ISO 8601 with the New York offset."""

@@ -101,7 +101,10 @@ class _Edit:
             return [frame]
         self.frames_left -= 1
         if not isinstance(self.action, Postpone):
-            return self.action.apply(frame)
+            try:
+                return self.action.apply(frame)
+            except msgspec.DecodeError:
+                return [frame]  # another fault has made it unreadable already
         if self.frames_left >= self.action.by:
             self.postponed.append(frame)
             return []

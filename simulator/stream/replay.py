@@ -115,6 +115,8 @@ class Replay:
         self._seeks += 1
         for connection in self.connections:
             connection.lineup, connection.served_until_ns = None, None
+        if self._listeners():
+            self._hold_the_clock()
         self._finish_goal()
         self.wake()
 
@@ -122,6 +124,7 @@ class Replay:
         """Someone is about to subscribe; where nobody had, the stream has stood where the clock then was."""
         if not self._listeners() and self._goal is None:
             self._idle(None)
+            self._hold_the_clock()
 
     async def step(self, seconds: float | None) -> None:
         """Goes on by so much, or to the next message, and returns when all up to there is sent."""
@@ -132,6 +135,11 @@ class Replay:
         self._goal = goal
         self.wake()
         await goal.done.wait()
+
+    def _hold_the_clock(self) -> None:
+        """Let it run no further than a little ahead of what was sent, also while the world is still being read."""
+        lead_ns = slice_end(int(self._clock.speed * _WALL_LEAD_S * NS_PER_S)) + SLICE_NS
+        self._clock.allow_until(self._frontier_ns + lead_ns)
 
     def _finish_goal(self) -> None:
         if self._goal is not None:
@@ -156,9 +164,7 @@ class Replay:
                     goal.until_ns = until_ns = self._frontier_ns
             if self._seeks != seeks or not self._listeners():
                 return 0.0
-            self._clock.allow_until(
-                self._frontier_ns + slice_end(int(self._clock.speed * _WALL_LEAD_S * NS_PER_S)) + SLICE_NS
-            )
+            self._hold_the_clock()
         if goal is not None and self._goal is goal:
             self._clock.move_to(max(goal.until_ns, self._clock.now_ns()))
             self._finish_goal()
@@ -261,7 +267,10 @@ class Replay:
     async def _send_slice(self, connection: Connection, due_ns: int) -> bool:
         """Sends a connection's frames that are due."""
         lineup, seeks, has_sent = connection.lineup, self._seeks, False
-        while lineup is not None and lineup.next_ns == due_ns and connection.is_listening:
+        # It may be given up or sought away from while its reader is waited for.
+        while lineup is not None and connection.lineup is lineup and connection.is_listening:
+            if lineup.next_ns is None or lineup.next_ns > due_ns:
+                break
             before = connection.messages
             connection.deliver(*lineup.take())
             has_sent = True
@@ -271,7 +280,7 @@ class Replay:
             await self._mind_the_reader(connection)
             if self._seeks != seeks:
                 return has_sent
-        if due_ns == slice_before(due_ns):
+        if connection.lineup is lineup and due_ns == slice_before(due_ns):
             connection.served_until_ns = due_ns
         return has_sent
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from simulator import exchange_hours
 from simulator.newyork import NS_PER_MS, IntArray, moment
-from simulator.plans import AssetClass
+from simulator.plans import AssetClass, asset_of
 from simulator.revisions import WIDTH_MS, BarHistory, DayCache
 from simulator.stream.messages import encode
 from simulator.stream.topics import Subscription, Topic
@@ -49,10 +49,11 @@ class Sources:
         self._days = DayCache(partial(published_bars, world, history))
 
     def tickers(self, market: AssetClass, subscription: Subscription, day: date) -> list[str]:
-        """The tickers that a subscription stands for on a New York date; those nobody knows are silent."""
+        """The tickers that a subscription stands for on a New York date; what a market does not know is silent."""
+        ticker = subscription.ticker
         if subscription.is_for_all:
             return list(self._world.tickers(market, day))
-        return [subscription.ticker] if self._world.knows(subscription.ticker) else []
+        return [ticker] if asset_of(ticker) is market and self._world.knows(ticker) else []
 
     def read(self, topic: Topic, ticker: str, after_ns: int, until_ns: int) -> Published:
         """The messages after one instant and not after the other."""

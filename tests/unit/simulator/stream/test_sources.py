@@ -13,7 +13,7 @@ from simulator.newyork import NS_PER_MS, day_bounds_ms
 from simulator.plans import AssetClass
 from simulator.revisions import LATE_NS, LATEST_NS, PUBLISHING_DELAY_NS, WIDTH_MS, BarHistory, DayCache, bar_revisions
 from simulator.stream.sources import Sources
-from simulator.stream.topics import Topic
+from simulator.stream.topics import Subscription, Topic
 from simulator.synthetic import SyntheticWorld
 from simulator.world import BaseSpan
 
@@ -169,3 +169,18 @@ def test_rests_bars_at_any_instant_are_the_newest_revisions_known_by_then(world,
             expected[row["t"]] = {name: value for name, value in row.items() if name != "published_ns"}
 
     assert [expected[t] for t in sorted(expected)] == known
+
+
+@pytest.mark.parametrize(
+    ("market", "ticker"),
+    [
+        (AssetClass.STOCKS, "O:SPY250829C00600000"),
+        (AssetClass.STOCKS, "I:VIX"),
+        (AssetClass.OPTIONS, "SPY"),
+        (AssetClass.INDICES, "SPY"),
+        (AssetClass.STOCKS, "NOBODY"),
+    ],
+)
+def test_what_a_market_does_not_know_is_silent(market: AssetClass, ticker: str, sources: Sources) -> None:
+    """As at the vendor, whose options feed wants the prefix that its shares' feed does not know."""
+    assert [] == sources.tickers(market, Subscription(Topic.MINUTES, ticker), DAY)
