@@ -8,8 +8,12 @@ as a function, so that a test owns it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from simulator.newyork import NEW_YORK, NS_PER_S, moment
+
+FASTEST: Final = 1e6
+"""The highest speed, simulated seconds a wall second: a session within a tenth of one."""
 
 
 @dataclass(frozen=True, slots=True)

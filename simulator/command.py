@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from simulator.clock import parse_instant_ns
+from simulator.clock import FASTEST, parse_instant_ns
 
 
 class _Instant(click.ParamType[int]):
@@ -28,7 +28,12 @@ class _Instant(click.ParamType[int]):
 @click.option("--session", type=click.DateTime(["%Y-%m-%d"]), help="Start the clock after this New York date.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the synthetic world and request ids.")
 @click.option("--clock", type=_Instant(), help="The simulated now, ISO 8601; New York time where no zone is named.")
-@click.option("--speed", type=click.FloatRange(min=0), default=0.0, help="Simulated seconds a second; 0 stands still.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, max=FASTEST),
+    default=0.0,
+    help="Simulated seconds a second; 0 stands still.",
+)
 @click.option(
     "--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Fault rules, YAML or JSON."
 )

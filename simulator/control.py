@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from simulator.asks import OverLimit
-from simulator.clock import parse_instant_ns
+from simulator.clock import FASTEST, parse_instant_ns
 from simulator.faults.script import FaultScriptError, parse_rules
 from simulator.newyork import NS_PER_S
 from simulator.plans import History
@@ -34,7 +34,7 @@ class ClockChange(msgspec.Struct, forbid_unknown_fields=True):
     set: str | None = None
     advance_s: Annotated[float, msgspec.Meta(ge=-_CENTURY_S, le=_CENTURY_S)] | None = None
     step: bool = False
-    speed: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0, le=FASTEST)] | None = None
     pause: bool = False
 
 

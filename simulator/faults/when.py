@@ -1,19 +1,22 @@
 """When a rule strikes: conditions on the count of its matches and on simulated time, alike for REST and the stream."""
 
 import random
+from typing import Annotated
 
 import msgspec
 
 from simulator.clock import parse_instant_ns
 
+type Count = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which of the matching occasions, counted from 1; every condition that is given must hold, and none means all."""
 
-    nth: int | None = None
-    first: int | None = None
-    every: int | None = None
-    probability: float | None = None
+    nth: Count | None = None
+    first: Count | None = None
+    every: Count | None = None
+    probability: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     seed: int = 0
     after: str | None = None
     """Simulated time from which on the rule holds, ISO 8601."""

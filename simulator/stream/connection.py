@@ -16,7 +16,7 @@ from websockets.protocol import State
 
 from simulator.faults.stream_actions import DropAcks, FrameAction, NotAuthorized, Postpone, Stage
 from simulator.faults.stream_rules import Target
-from simulator.plans import Account, AssetClass
+from simulator.plans import Account, AssetClass, asset_of
 from simulator.stream.lineup import Lineup
 from simulator.stream.topics import Subscription, contracts_in
 
@@ -137,6 +137,7 @@ class Connection:
     most_contracts: int = 0
     events: int = 0
     messages: int = 0
+    counted: int = 0  # those that rules have been asked about
     bytes_sent: int = 0
     held_clock_ns: int = 0  # wall time
     waiting: list[tuple[bytes, int]] = field(default_factory=list)
@@ -160,6 +161,12 @@ class Connection:
     def delay_ns(self) -> int:
         """How much later its plan gets what is published."""
         return 0 if self.account is None else self.account.terms(self.market).delay_ns
+
+    def hears(self, subscription: Subscription) -> bool:
+        """Whether it is sent what a subscription stands for."""
+        wildcard = Subscription(subscription.topic, "*")
+        own = asset_of(subscription.ticker) is self.market
+        return self.is_listening and own and not self.held.isdisjoint({subscription, wildcard})
 
     def say(self, *statuses: tuple[str, str]) -> None:
         """Sends status messages, pairs of status and message, in one frame."""

@@ -17,7 +17,7 @@ from simulator.stream.connection import Connection
 from simulator.stream.replay import Replay
 from simulator.stream.strikes import NO_KEY_CAME, Strikes
 from simulator.stream.switches import Evicted, StreamSwitches
-from simulator.stream.topics import judge, pairs_of
+from simulator.stream.topics import is_known, judge, pairs_of
 
 _NO_STREAM: Final = "Your plan doesn't include websocket access. Visit https://polygon.io/pricing to upgrade."
 
@@ -115,13 +115,15 @@ class Dialogues:
         connection.take_up(verdict.subscribed)
         if verdict.acknowledged and connection.stage is not Stage.SUBSCRIBED:
             self._strikes.at_stage(connection, Stage.SUBSCRIBED)
-            if self._switches.evicted is Evicted.NEWER and self._others(connection):
-                self._strikes.evict(connection)
+        # Behind the first answer, as the vendor was seen to do it: a connection that asks for nothing is not judged.
+        if self._switches.evicted is Evicted.NEWER and self._others(connection) and not connection.is_ending:
+            self._strikes.evict(connection)
         self._replay.wake()
 
     def _unsubscribe(self, connection: Connection, pairs: Sequence[str]) -> None:
         connection.give_up(set(pairs))
-        connection.say(*[("success", f"unsubscribed to: {pair}") for pair in pairs])
+        known = [pair for pair in pairs if is_known(pair, connection.market)]
+        connection.say(*[("success", f"unsubscribed to: {pair}") for pair in known])
 
     def _others(self, connection: Connection) -> list[Connection]:
         """The connections that stand in the way of this one, oldest first: none while there is room for it."""

@@ -241,9 +241,12 @@ class Gateway:
         contracts = [connection.most_contracts for connection in self._replay.connections]
         self._most_contracts = max([self._most_contracts, *contracts])
 
-    async def _bar_again(self, connection: Connection, action: ResendBar) -> None:
-        """Sends the minute bar of a while ago with 100 more shares and a higher high; nothing where there was none."""
-        now_ns = self._simulation.clock.now_ns()
+    async def _bar_again(self, connection: Connection, action: ResendBar, at_ns: int) -> None:
+        """Sends the minute bar of a while ago with 100 more shares and a higher high; nothing where there was none.
+
+        ``at_ns`` is when it was asked for; whoever gets everything later gets an earlier bar.
+        """
+        now_ns = at_ns - connection.delay_ns
         start_ms = (now_ns // NS_PER_MS // 60_000 - action.minutes_ago) * 60_000
         after_ns = start_ms * NS_PER_MS
         found = await self._worker.run(lambda: self._sources.read(Topic.MINUTES, action.ticker, after_ns, now_ns))
@@ -253,7 +256,8 @@ class Gateway:
             changed = bar | {"h": high + 0.01 if isinstance(high, float) else high}
             if isinstance(volume, int | float):
                 changed["v"] = volume + 100
-            connection.deliver(msgspec.json.encode([changed]), 1)
+            if connection.hears(Subscription(Topic.MINUTES, action.ticker)):
+                connection.deliver(msgspec.json.encode([changed]), 1)
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

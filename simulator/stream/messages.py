@@ -5,6 +5,7 @@ of an event do not depend on how much was read at a time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -32,6 +33,11 @@ def _size(column: pa.ChunkedArray) -> Sequence[object]:
             return column_values(column.cast(pa.int64()))
         return [int(v) if isinstance(v, float) and v.is_integer() else v for v in column_values(column)]
     return column_values(column)
+
+
+def _decimal(column: pa.ChunkedArray) -> Sequence[object]:
+    """The same as text, as the feed has its exact volumes since fractional trading reached it."""
+    return [None if value is None else f"{Decimal(repr(value)):f}" for value in _size(column)]
 
 
 def _list(column: pa.ChunkedArray) -> Sequence[object]:
@@ -74,7 +80,9 @@ _QUOTE: Final[Mapping[str, tuple[str, Reader]]] = {
 }
 _BAR: Final[Mapping[str, tuple[str, Reader]]] = {
     "v": ("v", _size),
+    "dv": ("v", _decimal),
     "av": ("day_volume", _size),
+    "dav": ("day_volume", _decimal),
     "op": ("day_open", column_values),
     "vw": ("vw", column_values),
     "o": ("o", column_values),

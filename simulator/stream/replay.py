@@ -124,6 +124,7 @@ class Replay:
         """Someone is about to subscribe; where nobody had, the stream has stood where the clock then was."""
         if not self._listeners() and self._goal is None:
             self._idle(None)
+            self._seeks += 1  # whoever is being sent something goes on from where it now stands
             self._hold_the_clock()
 
     async def step(self, seconds: float | None) -> None:
@@ -260,6 +261,7 @@ class Replay:
             c for c in self.connections if c.stalls_until_ns is not None and c.stalls_until_ns <= due_ns
         ]:
             connection.go_on()
+            self._strikes.after_messages(connection, due_ns)
         if strike_ns == due_ns:
             self._strikes.at_instant(due_ns, self.connections)
         return has_sent
@@ -271,10 +273,9 @@ class Replay:
         while lineup is not None and connection.lineup is lineup and connection.is_listening:
             if lineup.next_ns is None or lineup.next_ns > due_ns:
                 break
-            before = connection.messages
             connection.deliver(*lineup.take())
             has_sent = True
-            self._strikes.after_messages(connection, before, due_ns)
+            self._strikes.after_messages(connection, due_ns)
             if lineup.place % _FRAMES_A_TURN == 0:
                 await asyncio.sleep(0)
             await self._mind_the_reader(connection)

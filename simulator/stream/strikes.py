@@ -25,7 +25,6 @@ from simulator.faults.stream_actions import (
     SlowConsumer,
     Stage,
     Stall,
-    StreamAction,
 )
 from simulator.newyork import NS_PER_S
 from simulator.stream.connection import Connection
@@ -51,7 +50,7 @@ class Strikes:
         switches: StreamSwitches,
         jump: Callable[[int], None],
         refuse: Callable[[float], Coroutine[None, None, None]],
-        bar_again: Callable[[Connection, ResendBar], Coroutine[None, None, None]],
+        bar_again: Callable[[Connection, ResendBar, int], Coroutine[None, None, None]],
     ) -> None:
         self._clock = clock
         self._faults = faults
@@ -65,26 +64,23 @@ class Strikes:
         """The connection has come so far."""
         connection.stage = stage
         now_ns = self._clock.now_ns()
-        self._carry_out(self._faults.at_stage(stage, connection.target, now_ns), connection, now_ns)
+        for strike in self._faults.at_stage(stage, connection.target, now_ns):
+            self._carry_out(strike, [connection], now_ns)
 
-    def after_messages(self, connection: Connection, before: int, now_ns: int) -> None:
-        """The connection has been sent more data messages than it had."""
-        for count in range(before + 1, connection.messages + 1) if self._faults.counts_messages() else ():
-            self._carry_out(self._faults.after_messages(count, connection.target, now_ns), connection, now_ns)
+    def after_messages(self, connection: Connection, now_ns: int) -> None:
+        """The connection has perhaps been sent data messages since this was asked before."""
+        if not self._faults.counts_messages():
+            connection.counted = connection.messages
+        while connection.counted < connection.messages:
+            connection.counted += 1
+            for strike in self._faults.after_messages(connection.counted, connection.target, now_ns):
+                self._carry_out(strike, [connection], now_ns)
 
     def at_instant(self, at_ns: int, connections: Sequence[Connection]) -> None:
         """The simulated time has come to an instant that a rule names."""
         standing = [connection for connection in connections if not connection.is_ending]
         for strike, targets in self._faults.at_instant(at_ns, [connection.target for connection in standing]):
-            struck = [connection for connection in standing if connection.target in targets]
-            for connection in struck:
-                connection.struck.append(strike.label)
-            for action in strike.actions:
-                if isinstance(action, RefuseTcp | ClockJump):
-                    self._act_on_all(action, at_ns)
-                else:
-                    for connection in struck:
-                        self._act_on(connection, action, strike.label, at_ns)
+            self._carry_out(strike, [connection for connection in standing if connection.target in targets], at_ns)
 
     def evict(self, connection: Connection) -> None:
         """One connection too many; one that has fallen silent says not even that."""
@@ -102,27 +98,24 @@ class Strikes:
         """Ends a connection with a close frame."""
         connection.end(why, lambda: self._spawn(connection.line.close(code, reason)))
 
-    def _carry_out(self, strikes: Sequence[Strike], connection: Connection, now_ns: int) -> None:
-        for strike in strikes:
+    def _carry_out(self, strike: Strike, struck: Sequence[Connection], now_ns: int) -> None:
+        for connection in struck:
             connection.struck.append(strike.label)
-            for action in strike.actions:
-                if isinstance(action, RefuseTcp | ClockJump):
-                    self._act_on_all(action, now_ns)
-                else:
+        for action in strike.actions:
+            if isinstance(action, RefuseTcp):
+                self._spawn(self._refuse(action.wall_s))
+            elif isinstance(action, ClockJump):
+                self._jump(now_ns + int(action.session_s * NS_PER_S))
+            else:
+                for connection in struck:
                     self._act_on(connection, action, strike.label, now_ns)
 
-    def _act_on_all(self, action: RefuseTcp | ClockJump, now_ns: int) -> None:
-        if isinstance(action, RefuseTcp):
-            self._spawn(self._refuse(action.wall_s))
-        else:
-            self._jump(now_ns + int(action.session_s * NS_PER_S))
-
-    def _act_on(self, connection: Connection, action: StreamAction, label: str, now_ns: int) -> None:
+    def _act_on(self, connection: Connection, action: ResendBar | Ending | Burden, label: str, now_ns: int) -> None:
         if isinstance(action, ResendBar):
-            self._spawn(self._bar_again(connection, action))
+            self._spawn(self._send_again(connection, action, now_ns))
         elif isinstance(action, Ending):
             self._end(connection, action, label)
-        elif not isinstance(action, RefuseTcp | ClockJump):  # which concern no single connection
+        else:
             self._burden(connection, action, now_ns)
 
     def _end(self, connection: Connection, action: Ending, label: str) -> None:
@@ -172,7 +165,15 @@ class Strikes:
         if stall.session_s is not None:
             connection.stalls_until_ns = now_ns + int(stall.session_s * NS_PER_S)
         else:
-            connection.line.loop.call_later(stall.wall_s or 0.0, connection.go_on)
+            connection.line.loop.call_later(stall.wall_s or 0.0, self._go_on, connection)
+
+    async def _send_again(self, connection: Connection, action: ResendBar, now_ns: int) -> None:
+        await self._bar_again(connection, action, now_ns)
+        self.after_messages(connection, now_ns)
+
+    def _go_on(self, connection: Connection) -> None:
+        connection.go_on()
+        self.after_messages(connection, self._clock.now_ns())
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -80,6 +80,13 @@ def pairs_of(params: str) -> list[str]:
     return [pair.strip() for pair in params.split(",") if pair.strip()]
 
 
+def is_known(pair: str, market: AssetClass) -> bool:
+    """Whether a pair is of a topic that a market has; of any other the vendor says nothing at all."""
+    topic, dot, ticker = pair.partition(".")
+    has = {*_TOPICS[market], *_SILENT.get(market, ()), *_BUSINESS.get(market, ())}
+    return bool(dot and ticker) and topic in has
+
+
 def judge(pairs: Iterable[str], market: AssetClass, account: Account, held: Sequence[Subscription]) -> Verdict:
     """Which pairs a connection that already holds some may have.
 

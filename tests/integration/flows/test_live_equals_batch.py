@@ -196,7 +196,7 @@ def test_recorded_at_1000x_it_is_what_a_backfill_makes(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("way", OTHERS, ids=lambda way: f"{way.speed:g}x")
-@pytest.mark.timeout(1_500)
+@pytest.mark.timeout(3_000)
 def test_speed_order_of_feeds_windows_time_zone_and_hashes_do_not_show(
     batch: dict[str, bytes], fast: Path, exchange: Simulation, way: Way, tmp_path: Path
 ) -> None:

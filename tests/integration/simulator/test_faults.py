@@ -325,6 +325,15 @@ def test_rules_strike_when_they_say(sim, when, statuses) -> None:
     assert statuses == [sim.get(BARS).status for _ in statuses]
 
 
+@pytest.mark.parametrize("when", [{"every": 0}, {"nth": 0}, {"first": -1}, {"probability": 1.5}])
+def test_a_count_below_one_and_a_probability_above_it_are_refused(sim, when) -> None:
+    body = json.dumps({"do": {"action": "status", "code": 503}, "match": {}, "when": when}).encode()
+    answer = sim.pool.request("POST", sim.ready["control"] + "/faults", body=body, retries=False, timeout=10)
+
+    assert 400 == answer.status
+    assert next(iter(when)) in answer.json()["error"]
+
+
 def test_a_probability_strikes_the_same_requests_with_the_same_seed(sim) -> None:
     runs = []
     for _ in range(2):

@@ -6,11 +6,12 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-JAVASCRIPT_CLIENT = "@polygon.io/client-js"
+JAVASCRIPT_CLIENT = "@polygon.io/client-js@8.2.0"
 READ_WITH_JAVASCRIPT = """
 import { websocketClient } from "@polygon.io/client-js";
 const [url, key, ...pairs] = process.argv.slice(2);
@@ -82,6 +83,34 @@ def test_the_vendors_python_client_reads_parsed_messages(market, package, feed_n
         ] == message.event_type[0]
         ticker = message.ticker if type(message).__name__ == "IndexValue" else message.symbol
         assert ticker in {pair.partition(".")[2] for pair in pairs}
+        given = {
+            "EquityTrade": ("price", "size", "timestamp", "exchange"),
+            "EquityQuote": ("bid_price", "ask_price", "bid_size", "ask_size", "timestamp"),
+            "EquityAgg": ("open", "high", "low", "close", "start_timestamp", "end_timestamp"),
+            "IndexValue": ("value", "timestamp"),
+        }[type(message).__name__]
+        assert None not in [getattr(message, name) for name in given]
+    market.control("POST", "/clock", {"pause": True})
+    trades = {_of_message(message) for message in messages if type(message).__name__ == "EquityTrade"}
+    assert trades <= _trades_by_rest(market, pairs[0].partition(".")[2], trades)
+
+
+def _trades_by_rest(market, ticker: str, like: set[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """What REST has of a ticker within the time of streamed trades."""
+    if not like:
+        return set()
+    first_ms, last_ms = min(like)[0], max(like)[0]
+    asked = f"timestamp.gte={first_ms}000000&timestamp.lt={last_ms + 1}000000"
+    return {_of_row(row) for row in market.rows(f"/v3/trades/{ticker}?limit=50000&{asked}")}
+
+
+def _of_message(trade: Any) -> tuple[Any, ...]:
+    return (trade.timestamp, trade.exchange, trade.price, trade.size, trade.sequence_number)
+
+
+def _of_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    sip_ms = row["sip_timestamp"] // 10**6
+    return (sip_ms, row["exchange"], row["price"], row["size"], row["sequence_number"])
 
 
 def _is_subscribed(market, count: int) -> bool:
@@ -136,3 +165,7 @@ def test_the_vendors_javascript_client_reads_the_stream(market, javascript_clien
     assert 200 == len(events)
     assert {"T", "Q"} == {event["ev"] for event in events}
     assert {"SPY"} == {event["sym"] for event in events}
+    market.control("POST", "/clock", {"pause": True})
+    trades = {tuple(event[key] for key in "txpsq") for event in events if event["ev"] == "T"}
+    assert trades
+    assert trades <= _trades_by_rest(market, "SPY", trades)

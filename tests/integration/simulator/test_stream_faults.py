@@ -194,6 +194,16 @@ def test_a_stall_holds_everything_back_answers_pings_and_then_sends_it(market, d
     assert [row["sequence_number"] for row in rows] == [event["q"] for event in before + after]
 
 
+def test_messages_that_a_stall_held_back_count_like_any_other(market) -> None:
+    _arm(market, {"action": "stall", "session_s": 5}, {"at": f"{DAY}T09:30:01"})
+    _arm(market, {"action": "close"}, {"after_messages": 20})
+    with subscribed(market.ready, "stocks", "T.SPY") as raw:
+        market.control("POST", "/clock", {"advance_s": 60})
+        raw.end()
+
+    assert [(1, 1), (1, 1)] == _states(market)
+
+
 def test_a_stall_for_ever_never_ends(market) -> None:
     _arm(market, {"action": "stall"}, {"after_messages": 1})
     with subscribed(market.ready, "stocks", "T.SPY") as raw:
@@ -372,17 +382,29 @@ def test_a_bar_of_a_while_ago_comes_again_with_other_values(market) -> None:
     market.set_clock(f"{DAY}T10:00")
     _arm(market, {"action": "resend_bar", "ticker": "SPY", "minutes_ago": 15}, {"at": f"{DAY}T10:00:30"})
     start = OPEN_MS + 15 * 60_000
-    with subscribed(market.ready, "stocks", "T.SPY") as raw:
+    with subscribed(market.ready, "stocks", "AM.SPY") as raw:
         market.control("POST", "/clock", {"advance_s": 40})
-        bars = [event for event in raw.events_so_far() if event["ev"] == "AM"]
+        bars: list[dict[str, object]] = []
         deadline = time.monotonic() + PATIENCE_S
         while not bars and time.monotonic() < deadline:
-            bars = [event for event in raw.events_so_far() if event["ev"] == "AM"]
+            bars = [event for event in raw.events_so_far() if event["ev"] == "AM" and event["s"] == start]
     (row,) = market.rows(f"/v2/aggs/ticker/SPY/range/1/minute/{start}/{start}")
 
     (bar,) = bars
     assert (start, row["o"], row["v"] + 100) == (bar["s"], bar["o"], bar["v"])
     assert bar["h"] == pytest.approx(row["h"] + 0.01)
+
+
+def test_a_bar_comes_again_for_nobody_who_did_not_ask_for_bars(market) -> None:
+    market.set_clock(f"{DAY}T10:00")
+    _arm(market, {"action": "resend_bar", "ticker": "SPY", "minutes_ago": 15}, {"at": f"{DAY}T10:00:30"})
+    with subscribed(market.ready, "stocks", "T.SPY") as raw:
+        market.control("POST", "/clock", {"advance_s": 40})
+        market.control("POST", "/clock", {"advance_s": 60})
+        kinds = {event["ev"] for event in raw.events_so_far()}
+
+    assert {"T"} == kinds
+    assert [1] == [rule["struck"] for rule in market.control("GET", "/faults")]
 
 
 def test_a_clock_jump_leaves_out_what_lies_between(market) -> None:

@@ -122,6 +122,26 @@ def test_the_newer_goes_after_its_acknowledgement_when_the_switch_says_so(sim) -
     assert 1008 == closed.rcvd.code
 
 
+def test_the_newer_goes_too_where_none_of_its_pairs_is_given(sim) -> None:
+    sim.control("POST", "/switches", {"evicted": "newer"})
+    with subscribed(sim.ready, "stocks", "T.SPY", plan="developer"), feed(sim.ready["ws"]) as newer:
+        newer.log_in(sim.ready["keys"]["developer"])
+        newer.send("subscribe", "Q.SPY")
+        said = [newer.read()[0]["status"] for _ in range(2)]
+
+    assert ["error", "max_connections"] == said
+
+
+def test_giving_up_a_topic_that_no_market_has_is_answered_by_nothing(sim) -> None:
+    with subscribed(sim.ready, "stocks", "T.SPY") as raw:
+        raw.send("unsubscribe", "ZZ.SPY,T.SPY,nonsense")
+        said = words(raw.read())
+        rest = raw.frames_so_far()
+
+    assert [("success", "unsubscribed to: T.SPY")] == said
+    assert [] == rest
+
+
 def test_other_markets_and_other_keys_have_connections_of_their_own(sim) -> None:
     with (
         subscribed(sim.ready, "stocks", "T.SPY") as one,
