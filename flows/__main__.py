@@ -200,6 +200,37 @@ def heal(
 
 
 @cli.command()
+@click.option("--session", type=DATE, help="Which session (default: today's, once it is past --by)")
+@click.option("--by", type=click.DateTime(formats=["%H:%M"]), default="09:40", show_default=True, help="New York")
+def watchdog(*, session: datetime | None, by: datetime) -> None:
+    """Say whether today's session is being recorded; for a cron job outside of Prefect.
+
+    Needs no server, no vendor and no lake. Where a feed is not recorded, Slack is told, and the exit code is 7.
+    """
+    from marketlake.errors import SessionUnheard  # noqa: PLC0415
+    from marketlake.morning import morning_of  # noqa: PLC0415
+    from marketlake.sessions import NEW_YORK, to_ns  # noqa: PLC0415
+    from marketlake.watchdog import unheard_feeds  # noqa: PLC0415
+    from tasks.alerts import tell_alarm  # noqa: PLC0415
+    from tasks.desk import now, settings  # noqa: PLC0415
+
+    here = now().astimezone(NEW_YORK)
+    morning = morning_of(_day(session) or here.date(), [])
+    if morning.hours is None:
+        click.echo(f"{morning.day}: {morning.reason}")
+        return
+    if session is None and not by.time() <= here.time() < morning.hours.end.astimezone(NEW_YORK).time():
+        click.echo(f"{morning.day}: {morning.reason}; nothing is looked for at {here:%H:%M}")
+        return
+    unheard = unheard_feeds(settings(), morning.day, to_ns(now()))
+    if unheard:
+        error = SessionUnheard(morning.day, unheard)
+        tell_alarm(f"marketlake watchdog ({morning.day})", str(error))
+        raise error
+    click.echo(f"{morning.day}: every feed that is switched on is being recorded")
+
+
+@cli.command()
 @click.option("--verify", is_flag=True, help="Hash every file, which reads all of the lake")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
 def status(*, verify: bool, as_json: bool) -> None:

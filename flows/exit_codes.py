@@ -10,6 +10,7 @@ from marketlake.errors import (
     LeaseHeld,
     MarketlakeError,
     RecorderFailed,
+    SessionUnheard,
     UsageError,
     VendorError,
 )
@@ -25,6 +26,7 @@ class ExitCode(IntEnum):
     LAKE = 4  # the lake could not be read or written
     CHECK = 5  # a rule about a whole partition failed
     HELD = 6  # another process writes the partition, or records the feed
+    UNHEARD = 7  # a session runs, and a feed of it is not being recorded
 
 
 _CODES = (
@@ -33,6 +35,7 @@ _CODES = (
     (LeaseHeld, ExitCode.HELD),
     (LakeError, ExitCode.LAKE),
     (CheckFailed, ExitCode.CHECK),
+    (SessionUnheard, ExitCode.UNHEARD),
 )
 
 

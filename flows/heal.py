@@ -6,7 +6,7 @@ from prefect import flow
 
 from tasks.alerts import tell_slack
 from tasks.batches import fetch_each
-from tasks.healing import find_streams, heal_streams, unproved
+from tasks.healing import find_streams, heal_streams, unproved, wait_until_settled
 from tasks.naming import named
 from tasks.orders import read_order
 from tasks.reports import BackfillReport, keep_backfill_report
@@ -27,6 +27,7 @@ def heal(
     *,
     refresh: bool = False,
     accept_short: bool = False,
+    wait: bool = False,
 ) -> BackfillReport:
     """Leave no second of the expected sessions without a label.
 
@@ -37,7 +38,10 @@ def heal(
         end: The last session; the same as the first when left out.
         refresh: Ask again for what the ledger already covers.
         accept_short: Take history for the truth where it lacks rows that were streamed, and quarantine those.
+        wait: Begin once the vendor's history of these sessions is whole, and not before.
     """
+    if wait:
+        take(wait_until_settled, end or start)
     order = take(read_order, tables, tickers, start, end, refresh)
     report = BackfillReport(order.postponed)
     try:

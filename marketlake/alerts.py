@@ -20,6 +20,11 @@ def failure_message(*, flow: str, run: str, session: str | None, cause: str, lin
     return _escaped("\n".join(line for line in lines if line))
 
 
+def alarm_message(*, what: str, cause: str) -> str:
+    """One plain message about something that needs a person and that no run told."""
+    return _escaped("\n".join([redacted(what), _shortened(redacted(cause.strip()))]))
+
+
 def _shortened(text: str) -> str:
     if len(text) <= LONGEST_CAUSE:
         return text

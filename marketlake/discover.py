@@ -19,7 +19,7 @@ from marketlake.errors import UsageError
 from marketlake.lake import QUARANTINE
 from marketlake.ledger import Operational
 from marketlake.plan import covered_range
-from marketlake.selection import choose, opening_price
+from marketlake.selection import Opening, choose, opening_price
 from marketlake.tables import TABLES, Partition, Span
 from marketlake.tickers import AssetClass, Underlying
 from marketlake.wire import parse
@@ -48,7 +48,7 @@ class Selection:
         }
 
 
-def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> tuple[Decimal, str] | None:
+def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> Opening | None:
     """The session's opening price and where it came from: the lake's minute bars, else the vendor's.
 
     The vendor's bars go through the same rules as a backfill's, so the choice does not depend on the order of runs.
@@ -71,15 +71,23 @@ def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> tuple
     return opening_price(last_revision(TABLES[kind], bars, np.zeros(bars.num_rows, dtype=np.int64)).rows, session)
 
 
-def with_choice(contracts: pa.Table, underlying: Underlying, session: date, desk: Desk) -> pa.Table:
+def with_choice(
+    contracts: pa.Table,
+    underlying: Underlying,
+    session: date,
+    desk: Desk,
+    opening: Opening | None = None,
+) -> pa.Table:
     """The contracts of a session with the columns of the choice filled in."""
     rule = desk.settings.selection
-    price, source = opening_price_of(underlying, session, desk) or (None, None)
+    price, source = opening or opening_price_of(underlying, session, desk) or (None, None)
     return choose(contracts, price, session, underlying.symbol, rule.range_percent, rule.limit, rule.expiries, source)
 
 
-def choose_again(underlying: Underlying, session: date, desk: Desk) -> Selection:
+def choose_again(underlying: Underlying, session: date, desk: Desk, opening: Opening | None = None) -> Selection:
     """Apply the rule to the contracts in the lake; publish them where that changed anything.
+
+    ``opening`` is the opening price and where it came from, where it is known already.
 
     Raises:
         UsageError: the session's contracts are not in the lake.
@@ -92,7 +100,7 @@ def choose_again(underlying: Underlying, session: date, desk: Desk) -> Selection
         if record is None or contracts is None:
             message = f"the contracts of {underlying.symbol} on {session} are not in the lake"
             raise UsageError(message)
-        chosen = with_choice(contracts, underlying, session, desk)
+        chosen = with_choice(contracts, underlying, session, desk, opening)
         desk.lake.publish(
             partition,
             chosen,

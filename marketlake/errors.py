@@ -12,18 +12,23 @@ MarketlakeError
 │   ├── KeyRefused                the key is missing or unknown
 │   ├── TooManyConnections        another program streams with the same key
 │   ├── RequestRefused            the vendor calls the request malformed or the thing unknown
-│   └── HealFellShort             history lacks rows that the stream brought
+│   ├── HealFellShort             history lacks rows that the stream brought
+│   └── OpeningMissing            a session is over, and nobody told its opening price
 ├── LakeError                     the lake could not be read or written
 │   ├── StoreUnavailable          disk full, S3 out of reach or overloaded: transient
 │   ├── LeaseHeld                 another writer owns the partition now: transient
 │   └── RecordMismatch            a published file is not the one that its ledger record proves
 ├── RecorderFailed                the process that records a feed cannot be kept alive
+├── SessionUnheard                a session runs, and a feed of it is not being recorded
 ├── CheckFailed                   the data is there, and a rule says that it must not pass as it is
 └── BatchesFailed                 some batches of a run ended in one of the above; the others are done
 
 Facts are passed to ``super().__init__`` so that every error survives pickling; the sentence is made in ``__str__`` and
 says what to do. Which of them are worth trying again is decided in :func:`is_transient` and nowhere else.
 """
+
+from collections.abc import Sequence
+from datetime import date
 
 
 class MarketlakeError(Exception):
@@ -121,6 +126,10 @@ class HealFellShort(VendorError):
     )
 
 
+class OpeningMissing(VendorError):
+    """A session is over, and neither history nor the stream told its opening price."""
+
+
 class LakeError(MarketlakeError):
     """The lake could not be read or written at ``path``."""
 
@@ -156,6 +165,19 @@ class RecorderFailed(MarketlakeError):
 
     def __str__(self) -> str:
         return f"the recorder cannot be kept alive (exit {self.exit_code}): {self.last_words}. Its log is {self.log}"
+
+
+class SessionUnheard(MarketlakeError):
+    """A session runs, and a feed of it is not being recorded."""
+
+    def __init__(self, session: date, feeds: Sequence[str]) -> None:
+        super().__init__(session, feeds)
+        self.session = session
+        self.feeds = tuple(feeds)
+
+    def __str__(self) -> str:
+        what = "; ".join(self.feeds)
+        return f"{self.session} is not being recorded whole: {what}. Look at market-open and stream in Prefect"
 
 
 class CheckFailed(MarketlakeError):

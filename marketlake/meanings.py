@@ -381,6 +381,10 @@ CLOSED_WORDS: Final[Mapping[type[StrEnum], tuple[str, Mapping[str, str]]]] = {
             OpeningSource.OPENING_BAR: "`open` of the minute bar of 09:30 New York.",
             OpeningSource.FIRST_BAR: "`open` of the first later minute bar of regular hours: nothing eligible traded "
             "at 09:30.",
+            OpeningSource.STREAM_OPEN: "`op` of a streamed bar: the choice was made while the session ran, and history "
+            "did not tell the bar of 09:30 in time.",
+            OpeningSource.FIRST_TRADE: "Price of the first streamed trade of regular hours whose conditions let it set "
+            "an opening price: likewise, and no bar had said it.",
         },
     ),
     Span: (

@@ -15,7 +15,7 @@ Nothing by-passes this module. Whether pages add up is :mod:`marketlake.answers`
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -34,6 +34,7 @@ from marketlake.errors import (
     VendorError,
     is_transient,
 )
+from marketlake.morning import SpecialDay
 from marketlake.rate_limit import RateLimit, default_state_folder
 from marketlake.refusals import error_of_status, retry_after_s
 from marketlake.sessions import to_ns
@@ -45,6 +46,7 @@ from marketlake.vendor_rows import UNREADABLE, Instant
 logger = logging.getLogger(__name__)
 
 _MARKET_STATUS: Final = "/v1/marketstatus/now"
+_UPCOMING: Final = "/v1/marketstatus/upcoming"
 # The limit is a number of calls a minute: after a minute of silence the window is empty.
 _LONGEST_HOLD_S: Final = 60.0
 _REMOVED: Final = b"[key removed]"
@@ -146,6 +148,14 @@ class Vendor:
         """
         return self._persist(self._server_time_once)
 
+    def special_days(self) -> list[SpecialDay]:
+        """The coming days on which an exchange is closed or closes early, as the vendor lists them.
+
+        Raises:
+            VendorError: there is no usable answer.
+        """
+        return self._persist(self._special_days_once)
+
     def _resume(self, ask: Ask, newer_than: datetime | None) -> _Walk:
         """Where the newest attempt at an ask can be continued or used again, and otherwise a new one."""
         attempt = self._captures.newest_attempt(ask)
@@ -235,6 +245,18 @@ class Vendor:
             raise _Setback(BrokenAnswer(f"GET {_MARKET_STATUS}", problem)) from error
         return status.server_time.astimezone(UTC)
 
+    def _special_days_once(self) -> list[SpecialDay]:
+        response = self._call(_UPCOMING)
+        try:
+            found = msgspec.json.decode(response.body, type=list[_Upcoming])
+        except UNREADABLE as error:
+            problem = f"the list of holidays cannot be read: {error}"
+            raise _Setback(BrokenAnswer(f"GET {_UPCOMING}", problem)) from error
+        return [
+            SpecialDay(item.date, item.exchange, item.name, None if item.status == "closed" else item.close)
+            for item in found
+        ]
+
     def _call(self, target: str) -> Response:
         """One request, counted against the rate limit; an answer of 200.
 
@@ -297,6 +319,14 @@ class Vendor:
 
     def _text_without_key(self, text: str) -> str:
         return self._without_key(text.encode())[0].decode()
+
+
+class _Upcoming(msgspec.Struct):
+    date: date
+    exchange: str
+    name: str
+    status: str
+    close: datetime | None = None
 
 
 class _MarketStatus(msgspec.Struct, rename={"server_time": "serverTime"}):

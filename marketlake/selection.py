@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,9 +28,18 @@ class OpeningSource(StrEnum):
 
     OPENING_BAR = "opening_bar"  # `open` of the minute bar that starts with the session, 09:30 New York
     FIRST_BAR = "first_bar"  # `open` of the first later minute bar: no eligible trade in the first minute
+    STREAM_OPEN = "stream_open"  # `op` of a streamed bar: the session ran, and history did not tell yet
+    FIRST_TRADE = "first_trade"  # the first streamed trade that may set an opening price, likewise
 
 
-def opening_price(minute_bars: pa.Table, session: date) -> tuple[Decimal, OpeningSource] | None:
+class Opening(NamedTuple):
+    """An opening price and where it came from."""
+
+    price: Decimal
+    source: OpeningSource
+
+
+def opening_price(minute_bars: pa.Table, session: date) -> Opening | None:
     """The opening price of a session and where it came from; None while no regular minute has a bar.
 
     It is the first price of the first minute bar of regular hours, which is that of 09:30 unless nothing eligible
@@ -50,7 +59,7 @@ def opening_price(minute_bars: pa.Table, session: date) -> tuple[Decimal, Openin
         return None
     first_ns: int = bars["start"].cast(pa.int64())[0].as_py()
     source = OpeningSource.OPENING_BAR if first_ns == hours.start_ns else OpeningSource.FIRST_BAR
-    return Decimal(repr(bars["open"][0].as_py())), source
+    return Opening(Decimal(repr(bars["open"][0].as_py())), source)
 
 
 def roots_of(underlying: str) -> frozenset[str]:

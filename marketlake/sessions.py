@@ -34,6 +34,7 @@ POST_MARKET_AFTER_CLOSE: Final = timedelta(hours=4)
 # Late reports of the extended session still arrive for some minutes.
 SETTLING: Final = timedelta(minutes=5)
 LATE_CLOSE: Final = timedelta(minutes=15)
+SATURDAY: Final = 5
 # Options on these trade a quarter of an hour beyond the shares' close (Cboe and NYSE Arca lists of broad-based ETFs).
 LATE_CLOSING_ROOTS: Final = frozenset(
     "SPY QQQ IWM DIA EEM EFA FXI GLD SLV USO UNG TLT MDY OEF SMH KRE XRT VXX UVXY SVXY VIXY DBC DBO ASHR "
@@ -77,6 +78,7 @@ class _Calendar:
     position: dict[date, int]
     opens_ns: NDArray[np.int64]
     closes_ns: NDArray[np.int64]
+    holidays: dict[date, str]
 
 
 @cache
@@ -86,7 +88,9 @@ def _calendar() -> _Calendar:
     xnys = exchange_calendars.get_calendar("XNYS", start=FIRST_DATE.isoformat(), end=LAST_DATE.isoformat())
     dates = tuple(xnys.sessions.date)
     opens_ns, closes_ns = (times.dt.as_unit("ns").astype("int64").to_numpy() for times in (xnys.opens, xnys.closes))
-    return _Calendar(dates, {day: index for index, day in enumerate(dates)}, opens_ns, closes_ns)
+    named = xnys.regular_holidays.holidays(FIRST_DATE, LAST_DATE, return_name=True)
+    holidays = {day.date(): str(name) for day, name in named.items()}
+    return _Calendar(dates, {day: index for index, day in enumerate(dates)}, opens_ns, closes_ns, holidays)
 
 
 def to_ns(instant: datetime) -> int:
@@ -104,6 +108,15 @@ def is_session(day: date) -> bool:
     """Whether the exchange trades on this date."""
     _require_known(day)
     return day in _calendar().position
+
+
+def closure_of(day: date) -> str | None:
+    """Why the exchange does not trade on a date: Sunday, Thanksgiving, an unscheduled closure; None where it does."""
+    if is_session(day):
+        return None
+    if day.weekday() >= SATURDAY:
+        return f"{day:%A}"
+    return _calendar().holidays.get(day, "unscheduled closure")
 
 
 def sessions_between(first: date, last: date) -> Sequence[date]:

@@ -244,6 +244,13 @@ class SelectionSettings(Section):
     )
     limit: Whole = Field(30, ge=1, le=1_000, description="Most contracts an underlying, nearest to the price first.")
     expiries: Whole = Field(1, ge=1, le=50, description="How many expiries, from the nearest on or after the session.")
+    opening_patience_s: Whole = Field(
+        30,
+        ge=0,
+        le=3_600,
+        description="Seconds for which the minute bar of 09:30 is waited for before the stream is asked for the "
+        "opening price.",
+    )
 
 
 class ConsolidationSettings(Section):

@@ -9,12 +9,21 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.utilities.urls import url_for
 
 from blocks.slack import post, slack_alerts
-from marketlake.alerts import failure_message
+from marketlake.alerts import alarm_message, failure_message
 from marketlake.errors import ConfigurationError
 from marketlake.settings import Settings
 from tasks.desk import settings
 
 _log = logging.getLogger(__name__)
+
+
+def tell_alarm(what: str, cause: str) -> bool:
+    """Post one message about what needs a person; whether somebody was told."""
+    alerts = slack_alerts(settings(), os.environ)
+    if alerts is None:
+        _log.info("no Slack is configured: %s is told nowhere else", what)
+        return False
+    return post(alerts, alarm_message(what=what, cause=cause))
 
 
 def tell_slack(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -61,6 +61,11 @@ def recorder_environment() -> dict[str, str]:
     return {**ours, **credentials.environment(configured.vendor), **lake_block(configured).environment()}
 
 
+def session_now(at: Desk) -> datetime:
+    """The session's clock: this machine's, or the vendor's where a past session is replayed."""
+    return at.now() if at.settings.stream.clock == "machine" else at.vendor.server_time()
+
+
 def desk() -> Desk:
     """Everything that a batch of a backfill works with."""
     configured = settings()

@@ -1,8 +1,10 @@
 """Steps that bring a session's stream to its end: windows sealed, partitions held against history, gaps filled."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from typing import Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -20,11 +22,14 @@ from marketlake.healing import (
     unhealed_feeds,
 )
 from marketlake.plan import Request
+from marketlake.sessions import require_session, settled_at
 from marketlake.tables import TABLES, Partition
 from marketlake.tickers import AssetClass
 from tasks.desk import desk
 from tasks.step import Failure, take
 from tasks.stream import seal_window
+
+_LONGEST_WAIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,18 @@ class StreamOf:
 
     feed: AssetClass
     session: date
+
+
+@task(name="wait until settled", task_run_name="wait for the end of {session}", cache_policy=NO_CACHE)
+def wait_until_settled(session: date | None) -> None:
+    """Wait until the vendor's history of a session is whole, by the vendor's clock; of none, do not wait."""
+    at = desk()
+    if session is None:
+        return
+    over = settled_at(require_session(session), timedelta(minutes=at.settings.vendor.delay_minutes))
+    while (now := at.vendor.server_time()) < over:
+        remaining_s = (over - now).total_seconds()
+        time.sleep(min(remaining_s, _LONGEST_WAIT_S if at.settings.stream.clock == "machine" else 1.0))
 
 
 @task(name="find streams", cache_policy=NO_CACHE)

@@ -31,7 +31,7 @@ from marketlake.supervision import RecorderProcess, Watch
 from marketlake.tables import TABLES
 from marketlake.tickers import AssetClass, Underlying
 from marketlake.wanted import configured_subscriptions
-from tasks.desk import desk, recorder_environment
+from tasks.desk import desk, recorder_environment, session_now
 from tasks.reports import raise_failures
 from tasks.step import in_flow_run, take
 
@@ -119,7 +119,7 @@ def plan_stream(
 ) -> StreamOrder:
     """What to record of a feed today, or on a session that is replayed, and until when."""
     at, of = desk(), feed_named(feed)
-    day = require_session(session or _session_now(at).astimezone(NEW_YORK).date())
+    day = require_session(session or session_now(at).astimezone(NEW_YORK).date())
     wanted = (
         checked_wanted(of, [Subscription.parse(text) for text in subscriptions])
         if subscriptions
@@ -242,10 +242,6 @@ def _contracts(feed: AssetClass, session: date, at: Desk) -> list[str]:
         return []
     underlyings = [Underlying.parse(text) for text in at.settings.sources.underlyings]
     return [ticker for item in underlyings for ticker in listed_contracts(at.lake, item, session, Pick.CHOSEN)]
-
-
-def _session_now(at: Desk) -> datetime:
-    return at.now() if at.settings.stream.clock == "machine" else at.vendor.server_time()
 
 
 def _session_clock(at: Desk) -> Callable[[], int | None]:

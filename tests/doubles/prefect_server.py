@@ -1,5 +1,6 @@
 """A real Prefect server, and a home for it that is nobody's."""
 
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,3 +81,30 @@ def _healthy(api_url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
+
+
+@contextmanager
+def worker(server: PrefectServer, environment: dict[str, str]) -> Iterator[None]:
+    """A worker of the deployed pool."""
+    process = subprocess.Popen(
+        [PREFECT, "worker", "start", "--pool", "marketlake"],
+        env={**server.environment, **environment},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE_S)
+
+
+def ask(server: PrefectServer, path: str, **body: object) -> list[dict[str, object]]:
+    request = urllib.request.Request(
+        f"{server.api_url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: list[dict[str, object]] = json.loads(answer.read())
+    return found

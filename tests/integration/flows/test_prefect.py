@@ -1,14 +1,11 @@
 """Under a real server and worker: deploy, schedule, run by name, and tell a person about a failure."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from urllib.parse import urlencode
@@ -16,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from echoes import leaks
 from live_feeds import told as control
-from prefect_server import PREFECT, PrefectServer, prefect_server
+from prefect_server import PrefectServer, ask, prefect_server, worker
 from simulation import Simulation, marketlake, simulated
 from slack_api import SlackApiDouble
 
@@ -50,33 +47,6 @@ def deployed(prefect_server: PrefectServer) -> PrefectServer:
     prefect_server.run("work-pool", "create", "marketlake", "--type", "process", cwd=ROOT)
     prefect_server.run("deploy", "--all", cwd=ROOT)
     return prefect_server
-
-
-@contextmanager
-def worker(server: PrefectServer, environment: dict[str, str]) -> Iterator[None]:
-    """A worker of the deployed pool."""
-    process = subprocess.Popen(
-        [PREFECT, "worker", "start", "--pool", "marketlake"],
-        env={**server.environment, **environment},
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(PATIENCE_S)
-
-
-def ask(server: PrefectServer, path: str, **body: object) -> list[dict[str, object]]:
-    request = urllib.request.Request(
-        f"{server.api_url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        found: list[dict[str, object]] = json.loads(answer.read())
-    return found
 
 
 def told(server: PrefectServer) -> str:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import load_flow_from_entrypoint
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +36,13 @@ def test_every_parameter_is_described_for_the_form(flow: Flow[..., Any]) -> None
 
     assert properties
     assert all(item.get("description") for item in properties.values())
+
+
+def test_every_run_sends_a_heartbeat_and_one_without_is_ended(deployment: dict[str, Any]) -> None:
+    (automation,) = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
+    every_s = int(deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+
+    assert 2 * every_s < AutomationCore.model_validate(automation).trigger.within.total_seconds()
 
 
 def test_schedules_parse_and_are_new_yorks(deployment: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 import inspect
 import pickle
+from datetime import date
 
 import pytest
 
@@ -18,6 +19,8 @@ EXAMPLES = [
     errors.TooManyConnections("stocks stream", "maximum exceeded"),
     errors.RequestRefused("GET /v2/x", "not found"),
     errors.HealFellShort("stock_bars SPY 2025-08-29", "history lacks 2 of 9 streamed rows"),
+    errors.OpeningMissing("opening price of SPY on 2025-08-29", "nobody told it"),
+    errors.SessionUnheard(date(2025, 8, 29), ("stocks: no recorder has reported",)),
     errors.RecorderFailed(3, "KeyRefused: Unknown API Key", "spool/stocks/recorder.log"),
     errors.LakeError("raw/x", "no space left"),
     errors.StoreUnavailable("raw/x", "no space left on device"),
