@@ -63,7 +63,7 @@ def told(server: PrefectServer) -> str:
 def test_a_cron_deployment_has_scheduled_runs(deployed: PrefectServer) -> None:
     """With a newer SQLAlchemy the scheduler silently inserts none."""
     deadline = time.monotonic() + PATIENCE_S
-    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"name": {"any_": ["daily"]}}}
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"name": {"any_": ["weekday"]}}}
     while not (runs := ask(deployed, "/flow_runs/filter", **wanted)):
         assert time.monotonic() < deadline
         time.sleep(0.5)
