@@ -36,16 +36,6 @@ class Morning:
     reason: str
     doubt: str | None = None
 
-    def as_json(self) -> dict[str, object]:
-        """The same under the names of the command line's --json."""
-        return {
-            "day": self.day.isoformat(),
-            "open": self.hours is not None,
-            "hours": [self.hours.start.isoformat(), self.hours.end.isoformat()] if self.hours else None,
-            "reason": self.reason,
-            "doubt": self.doubt,
-        }
-
 
 def morning_of(day: date, special: Iterable[SpecialDay]) -> Morning:
     """The decision for a New York date; ``special`` is what the vendor says of coming days."""
