@@ -2,14 +2,16 @@
 
 A frame is one WebSocket message: a JSON array of events of several kinds and tickers. An event either has the shape
 that the vendor documents or is handed back with the name of the reason and its raw text; nothing that a frame holds
-ends in an exception. The shapes, and the columns that they become, are :mod:`marketlake.stream_events`'; which window
-a row belongs to is the business of :mod:`marketlake.windows`, what was missed of :mod:`marketlake.coverage`.
+ends in an exception. What an event is, msgspec says; where there are many, :mod:`marketlake.flat_json` makes the same
+of the ordinary ones sooner. The shapes, and the columns that they become, are :mod:`marketlake.stream_events`'; which
+window a row belongs to is the business of :mod:`marketlake.windows`, what was missed of :mod:`marketlake.coverage`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import compress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -24,6 +26,7 @@ from marketlake.stream_events import (
     EVENTS_OF,
     SHAPES,
     columns_of,
+    scanned_columns,
     table_of_events,
     tag_of,
 )
@@ -31,6 +34,9 @@ from marketlake.tables import Table
 from marketlake.tickers import AssetClass
 from marketlake.vendor_rows import UNREADABLE
 from marketlake.wire import MISSING_FIELD, NOT_AN_OBJECT, UNREADABLE_VALUE
+
+if TYPE_CHECKING:
+    from marketlake.flat_json import Scanned, Scanner
 
 type Ints = NDArray[np.int64]
 
@@ -40,6 +46,11 @@ UNKNOWN_EVENT: Final = "unknown_event"
 
 # More than these do not stay in the processor's cache while they become columns, which halves the speed.
 _EVENTS_PER_CHUNK: Final = 2_048
+# Compiled decoding takes some thousand events at once, and is worth loading from about as many on.
+_BATCH_BYTES: Final = 1 << 19
+_WORTH_COMPILED_BYTES: Final = 1 << 16
+_LEAST_OTHERS: Final = 16
+_NO_EVENTS: Final = b"[]"
 
 
 class _Unusable(Struct, gc=False):
@@ -108,6 +119,83 @@ def decode(records: Iterable[Record], feed: AssetClass, after: Position | None =
 
     ``after`` is the position behind which the records were read.
     """
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record.payload)
+        if size >= _BATCH_BYTES:
+            yield from _decoded(batch, size, feed, after)
+            after, batch, size = record.position, [], 0
+    yield from _decoded(batch, size, feed, after)
+
+
+def raw_text(frame: bytes, element: int) -> str:
+    """The JSON text, as it came, of one event of a frame."""
+    return _text(_RAW_EVENTS.decode(frame)[element])
+
+
+def _decoded(records: Sequence[Record], size: int, feed: AssetClass, after: Position | None) -> Iterator[Chunk]:
+    """Plain frames in one compiled pass where it is worth loading; all others as msgspec has them."""
+    if size < _WORTH_COMPILED_BYTES:
+        yield from _one_after_the_other(records, feed, after)
+        return
+    scanner = _scanner_of(feed)
+    while records:
+        plain = scanner.scan([record.payload if record.kind is Kind.FRAME else _NO_EVENTS for record in records])
+        count = plain.objects.size
+        if count:
+            yield _scanned(plain, records[:count], feed, after)
+            after = records[count - 1].position
+        # One that is not plain seldom comes alone: acknowledgements, refusals, another sender's way of writing.
+        others = records[count : count + _LEAST_OTHERS]
+        yield from _one_after_the_other(others, feed, after)
+        records = records[count + _LEAST_OTHERS :]
+        if others:
+            after = others[-1].position
+
+
+@cache
+def _scanner_of(feed: AssetClass) -> "Scanner":
+    from marketlake.flat_json import Scanner  # noqa: PLC0415 - numba: half a second that few events are not worth
+
+    return Scanner(EVENTS_OF[feed])
+
+
+def _scanned(plain: "Scanned", records: Sequence[Record], feed: AssetClass, after: Position | None) -> Chunk:
+    published_ns = np.zeros(plain.shape.size, dtype=np.int64)
+    rows = []
+    for shape, kind in enumerate(EVENTS_OF[feed]):
+        numbers = np.flatnonzero(plain.shape == shape)
+        if numbers.size:
+            made, published = scanned_columns(kind, feed, plain.columns[shape])
+            published_ns[numbers] = published
+            rows.append(TopicRows(SHAPES[kind].topic, table_of_events(kind, feed), made, numbers))
+    return _chunk_of(after, records, plain.objects, rows=rows, published_ns=published_ns)
+
+
+def _chunk_of(
+    after: Position | None,
+    records: Sequence[Record],
+    counts: Ints,
+    *,
+    rows: Sequence[TopicRows],
+    published_ns: Ints,
+    undecodable: Sequence[Undecodable] = (),
+) -> Chunk:
+    record = np.repeat(np.arange(counts.size), counts)
+    return Chunk(
+        after=after,
+        records=records,
+        rows=tuple(rows),
+        published_ns=published_ns,
+        record=record,
+        element=np.arange(record.size) - (np.cumsum(counts) - counts)[record],
+        undecodable=tuple(undecodable),
+    )
+
+
+def _one_after_the_other(records: Iterable[Record], feed: AssetClass, after: Position | None) -> Iterator[Chunk]:
     decoder = DECODERS[feed]
     chunk = _Gathering(feed, after)
     for record in records:
@@ -125,11 +213,6 @@ def decode(records: Iterable[Record], feed: AssetClass, after: Position | None =
             chunk = _Gathering(feed, record.position)
     if chunk.records:
         yield chunk.decoded()
-
-
-def raw_text(frame: bytes, element: int) -> str:
-    """The JSON text, as it came, of one event of a frame."""
-    return _text(_RAW_EVENTS.decode(frame)[element])
 
 
 class _Gathering:
@@ -174,15 +257,13 @@ class _Gathering:
                 published_ns[numbers] = published
                 rows.append(TopicRows(SHAPES[kind].topic, table_of_events(kind, self.feed), made, numbers))
         counts = np.array(self.counts, dtype=np.int64)
-        record = np.repeat(np.arange(counts.size), counts)
-        return Chunk(
-            after=self.after,
-            records=self.records,
-            rows=tuple(rows),
+        return _chunk_of(
+            self.after,
+            self.records,
+            counts,
+            rows=rows,
             published_ns=published_ns,
-            record=record,
-            element=np.arange(record.size) - (np.cumsum(counts) - counts)[record],
-            undecodable=tuple(self.undecodable),
+            undecodable=self.undecodable,
         )
 
 

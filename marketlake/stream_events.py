@@ -227,18 +227,34 @@ def live_schema(table: Table) -> pa.Schema:
 
 def columns_of(kind: type[Struct], feed: AssetClass, events: Sequence[Struct]) -> tuple[pa.Table, Ints]:
     """Events of one kind as rows of their table, and when each was published, nanoseconds since the epoch."""
-    shape, size, table = SHAPES[kind], len(events), table_of_events(kind, feed)
-    schema = live_schema(table)
+    size = len(events)
     values = dict(zip(kind.__struct_fields__, zip(*map(astuple, events), strict=True), strict=True))
-    columns = {}
-    for key, (name, make) in shape.columns.items():
+    columns = {
+        name: make(values[key])
+        for key, (name, make) in SHAPES[kind].columns.items()
         # Most optional keys are in none of the events, and counting costs as much as making the column.
-        is_absent = values[key][0] is None and values[key].count(None) == size
-        columns[name] = pa.nulls(size, schema.field(name).type) if is_absent else make(values[key])
-    if shape.span is not None:
-        columns["span"] = pa.repeat(pa.scalar(shape.span.value), size)
+        if values[key][0] is not None or values[key].count(None) < size
+    }
+    return _rows_of(kind, feed, columns, size), np.array(values[SHAPES[kind].published], dtype=np.int64) * NS_PER_MS
+
+
+def scanned_columns(kind: type[Struct], feed: AssetClass, values: Mapping[str, pa.Array]) -> tuple[pa.Table, Ints]:
+    """The same of events whose fields are columns already, by their names in the shape."""
+    shape = SHAPES[kind]
+    published_ns = values[shape.published].to_numpy() * NS_PER_MS
+    columns = {
+        name: pc.multiply(values[key], NS_PER_MS).view(TIME) if make is _instants else values[key]
+        for key, (name, make) in shape.columns.items()
+    }
+    return _rows_of(kind, feed, columns, published_ns.size), published_ns
+
+
+def _rows_of(kind: type[Struct], feed: AssetClass, columns: dict[str, pa.Array], size: int) -> pa.Table:
+    span, schema = SHAPES[kind].span, live_schema(table_of_events(kind, feed))
+    if span is not None:
+        columns["span"] = pa.repeat(pa.scalar(span.value), size)
     arrays = [columns[name] if name in columns else pa.nulls(size, schema.field(name).type) for name in schema.names]
-    return pa.Table.from_arrays(arrays, schema=schema), np.array(values[shape.published], dtype=np.int64) * NS_PER_MS
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def table_of_events(kind: type[Struct], feed: AssetClass) -> Table:

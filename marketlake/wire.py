@@ -5,14 +5,16 @@ expectations'. Here a row either has the shape that the vendor documents or is h
 the reason and its raw text; one such row does not spoil its page. The shapes are :mod:`marketlake.vendor_rows`'.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Raw, Struct
 
 from marketlake.asks import Ask, AskKind
@@ -22,9 +24,12 @@ from marketlake.tables import TABLES, TIME
 from marketlake.tickers import Right
 from marketlake.vendor_rows import NS_PER_MS, ROW_TYPES, UNREADABLE, Article, Bar, Contract, Insight
 
+if TYPE_CHECKING:
+    from marketlake.flat_json import Scanner
+
 Positions = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Rows = Sequence[Any]  # structs of one of the row types below
-Values = Sequence[Any] | Positions | str | bool | None  # one value: of every row
+type Values = Sequence[Any] | Positions | pa.Array | str | bool | None  # one value: of every row
 
 NOT_AN_OBJECT: Final = "not_an_object"
 MISSING_FIELD: Final = "missing_field"
@@ -61,15 +66,18 @@ def parse(ask: Ask, body: bytes) -> Parsed:
         BrokenAnswer: the body is no JSON object whose ``results`` is a list; a page that was accepted never is that.
     """
     results = _results_of(ask.target, body)
+    if ask.kind in _COMPILED and len(results) >= _WORTH_COMPILED_BYTES:
+        plain = _scanner_of(ask.kind).scan([results])
+        if plain.objects.size:
+            values, size = _COMPILED[ask.kind](ask, plain.columns[0]), int(plain.objects[0])
+            return Parsed(_table_of(ask, values, size), np.arange(size), ())
     rows, positions, unparsed = _decode(results, ask.kind)
     if ask.kind is AskKind.NEWS:
         values, positions, unparsed = _explode(rows, positions, unparsed, results)
     else:
         values = _COLUMNS[ask.kind](ask, rows)
-    schema = TABLES[ask.table].schema
-    arrays = [_array(values[field.name], field.type, len(positions)) for field in schema]
     return Parsed(
-        pa.Table.from_arrays(arrays, schema=schema),
+        _table_of(ask, values, len(positions)),
         np.asarray(positions, dtype=np.int64),
         tuple(sorted(unparsed, key=lambda row: row.position)),
     )
@@ -104,6 +112,18 @@ def _results_of(request: str, body: bytes) -> bytes:
     if not text.startswith(b"["):
         raise BrokenAnswer(request, "the results of the page are no list")
     return text
+
+
+@cache
+def _scanner_of(kind: AskKind) -> "Scanner":
+    from marketlake.flat_json import Scanner  # noqa: PLC0415 - numba: half a second that a short page is not worth
+
+    return Scanner([ROW_TYPES[kind]])
+
+
+def _table_of(ask: Ask, values: Mapping[str, Values], rows: int) -> pa.Table:
+    schema = TABLES[ask.table].schema
+    return pa.Table.from_arrays([_array(values[field.name], field.type, rows) for field in schema], schema=schema)
 
 
 def _decode(results: bytes, kind: AskKind) -> tuple[Rows, list[int] | range, list[Unparsed]]:
@@ -150,6 +170,8 @@ def _array(values: Values, kind: pa.DataType, rows: int) -> pa.Array:
         return pa.nulls(rows, kind)
     if isinstance(values, str | bool):
         return pa.repeat(pa.scalar(values, kind), rows)
+    if isinstance(values, pa.Array):
+        return values.view(kind)
     if kind == TIME:
         return pa.array(values, pa.int64()).cast(TIME)
     return pa.array(values, kind)
@@ -160,20 +182,24 @@ def _bar_columns(ask: Ask, rows: Sequence[Bar]) -> dict[str, Values]:
         "ticker": ask.ticker,
         "span": ask.span,
         "start": np.fromiter((row.t for row in rows), np.int64, len(rows)) * NS_PER_MS,
-        "open": [row.o for row in rows],
-        "high": [row.h for row in rows],
-        "low": [row.l for row in rows],
-        "close": [row.c for row in rows],
-        "volume": [row.v for row in rows],
-        "vwap": [row.vw for row in rows],
-        "trades": [row.n for row in rows],
+        **{name: list(map(attrgetter(field), rows)) for name, field in _FIELDS_OF_BARS.items()},
     }
+
+
+def _scanned_bars(ask: Ask, fields: Mapping[str, pa.Array]) -> dict[str, Values]:
+    start = pc.multiply(fields["t"], NS_PER_MS)
+    columns = {name: fields[field] for name, field in _FIELDS_OF_BARS.items()}
+    return {"ticker": ask.ticker, "span": ask.span, "start": start, **columns}
 
 
 def _tick_columns(ask: Ask, rows: Rows) -> dict[str, Values]:
     """Trades and quotes: the columns have the vendor's names."""
     names = [name for name in TABLES[ask.table].schema.names if name != "ticker"]
     return {"ticker": ask.ticker, **_same_named(names, rows)}
+
+
+def _scanned_ticks(ask: Ask, fields: Mapping[str, pa.Array]) -> dict[str, Values]:
+    return {**fields, "ticker": ask.ticker}
 
 
 def _named_columns(ask: Ask, rows: Rows) -> dict[str, Values]:
@@ -235,6 +261,16 @@ def _explode(
     return values, positions, unparsed
 
 
+_FIELDS_OF_BARS: Final = {
+    "open": "o",
+    "high": "h",
+    "low": "l",
+    "close": "c",
+    "volume": "v",
+    "vwap": "vw",
+    "trades": "n",
+}
+_WORTH_COMPILED_BYTES: Final = 1 << 16
 _RIGHTS: Final = frozenset(Right)
 _COLUMNS: Final[dict[AskKind, Callable[[Ask, Any], dict[str, Values]]]] = {
     AskKind.BARS: _bar_columns,
@@ -244,4 +280,9 @@ _COLUMNS: Final[dict[AskKind, Callable[[Ask, Any], dict[str, Values]]]] = {
     AskKind.DIVIDENDS: _named_columns,
     AskKind.SPLITS: _named_columns,
     AskKind.YIELDS: _named_columns,
+}
+_COMPILED: Final[dict[AskKind, Callable[[Ask, Mapping[str, pa.Array]], dict[str, Values]]]] = {
+    AskKind.BARS: _scanned_bars,
+    AskKind.TRADES: _scanned_ticks,
+    AskKind.QUOTES: _scanned_ticks,
 }

@@ -344,3 +344,33 @@ def test_raw_texts_are_the_bytes_that_came() -> None:
     body = b'{"results": [ {"t" : 1}, {"t":2.50}, null ]}'
 
     assert ['{"t":2.50}', '{"t" : 1}'] == raw_texts(body, [1, 0])
+
+
+LONG_TRADES = [{**TRADE, "id": str(number), "size": number / 8, "sequence_number": number} for number in range(400)]
+LONG_QUOTES = [{**QUOTE, "sequence_number": number, "indicators": [number, 1]} for number in range(800)]
+LONG_BARS = [{**BAR, "t": BAR["t"] + 60_000 * number, "vw": 585.4712 + number * 1e-9} for number in range(900)]
+PAGES_OF_MANY = [
+    pytest.param(BARS, LONG_BARS, {"t": 1734705000000, "o": 1, "h": 1, "l": 1, "c": 1}, id="bars"),
+    pytest.param(TRADES, LONG_TRADES, {**TRADE, "id": "Ä", "trf_id": None, "correction": 1}, id="trades"),
+    pytest.param(QUOTES, LONG_QUOTES, {"sip_timestamp": 1734705000012601223}, id="quotes"),
+]
+
+
+@pytest.mark.parametrize(("ask", "rows", "other"), PAGES_OF_MANY)
+def test_a_page_of_many_rows_is_read_as_each_row_alone(
+    ask: Ask, rows: list[dict[str, Any]], other: dict[str, Any]
+) -> None:
+    for many in (rows, [*rows, other]):
+        found = parsed(ask, *many)
+
+        assert pa.concat_tables([parsed(ask, row).rows for row in many]).equals(found.rows)
+        assert list(range(len(many))) == found.positions.tolist()
+        assert () == found.unparsed
+
+
+@pytest.mark.parametrize(("ask", "rows", "_"), PAGES_OF_MANY)
+def test_one_row_does_not_spoil_a_page_of_many(ask: Ask, rows: list[dict[str, Any]], _: dict[str, Any]) -> None:
+    found = parsed(ask, *rows[:300], {"t": "noon"}, *rows[300:])
+
+    assert parsed(ask, *rows).rows.equals(found.rows)
+    assert [300] == [row.position for row in found.unparsed]
