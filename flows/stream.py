@@ -7,7 +7,7 @@ from prefect import flow
 from tasks.alerts import tell_slack
 from tasks.naming import named
 from tasks.step import take
-from tasks.stream import StreamReport, open_live, plan_stream, recorded, seal_each
+from tasks.stream import Choice, StreamReport, fill_each, open_filling, open_live, plan_stream, recorded, seal_each
 
 
 @flow(name="stream", flow_run_name=named("stream", "feed", "session"), on_failure=[tell_slack], on_crashed=[tell_slack])
@@ -28,9 +28,12 @@ def stream(
     """
     order = take(plan_stream, feed, session, subscriptions, until)
     report, live = StreamReport(order), open_live(order)
+    filling, choice = open_filling(live), Choice(order)
     with recorded(order) as watch:
         while not watch.is_over():
             report = seal_each(live.advance(), live, report)
+            report = fill_each(live, filling, report)
+            choice.keep_up()
     report = seal_each(live.close(), live, report).recorded_by(watch)
     report.raise_failures()
     return report

@@ -10,7 +10,7 @@ would reach into the day before); trades, quotes and news take the first and las
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -131,6 +131,12 @@ def trades_ask(table: Table, owner: str, ticker: str, session: date, page_size: 
 def quotes_ask(table: Table, owner: str, ticker: str, session: date, page_size: int) -> Ask:
     """Every quote of one ticker in the New York day of a session."""
     return _ticks_ask(table, owner, ticker, session, kind=AskKind.QUOTES, page_size=page_size)
+
+
+def part_of_ticks_ask(ask: Ask, start_ns: int, end_ns: int) -> Ask:
+    """The same trades or quotes of a part of the day, ``start_ns <= t < end_ns``."""
+    bounds = {"timestamp.gte": str(start_ns), "timestamp.lt": str(end_ns)}
+    return replace(ask, params=tuple((name, bounds.get(name, value)) for name, value in ask.params))
 
 
 def contracts_ask(underlying: Underlying, session: date, *, expired: bool = False) -> Ask:

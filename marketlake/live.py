@@ -95,7 +95,7 @@ class LiveSession:
         self, spool: Spool, segments: Segments, lateness: Mapping[str, Lateness], limits_ns: Mapping[Topic, int]
     ) -> None:
         self._spool = spool
-        self._segments = segments
+        self.segments = segments
         self._windowing = Windowing(segments.feed, segments.grid, lateness)
         self._coverage = StreamCoverage(self._is_whole, limits_ns, self._hours_of)
         self._after: Position | None = None
@@ -111,7 +111,7 @@ class LiveSession:
 
     def advance(self) -> Iterator[Window]:
         """Read what the spool holds by now, and give each window as soon as nothing can join it any more."""
-        for chunk in decode(self._spool.read(self._after), self._segments.feed, self._after):
+        for chunk in decode(self._spool.read(self._after), self.segments.feed, self._after):
             self._windowing.take(chunk)
             self._coverage.take(chunk)
             self._after = chunk.records[-1].position
@@ -130,10 +130,10 @@ class LiveSession:
             CheckFailed: a rule about the whole does not hold.
             LakeError: the lake cannot be written.
         """
-        pieces = tuple(self._segments.seal(piece, check, self._spool.read) for piece in window.pieces)
+        pieces = tuple(self.segments.seal(piece, check, self._spool.read) for piece in window.pieces)
         paths = [path for piece in pieces for path in piece.paths]
         for rejects in window.rejects:
-            paths += self._segments.reject(rejects)
+            paths += self.segments.reject(rejects)
         unreadable = sum(len(item.events) for item in window.rejects)
         return SealedWindow(window.title, pieces, unreadable, tuple(paths), window.drops, window.missing_ns)
 
@@ -149,12 +149,16 @@ class LiveSession:
         """What the recorder asked for; without what the plan does not have."""
         return self._coverage.wanted()
 
+    def hours(self) -> dict[Subscription, Stretch]:
+        """When something is expected of each subscription."""
+        return {subscription: self._hours_of(subscription) for subscription in self._coverage.wanted()}
+
     def halts(self) -> tuple[Received, ...]:
         """When trading was halted, as the recorder saw it."""
         return self._coverage.halts()
 
     def _hours_of(self, subscription: Subscription) -> Stretch:
-        return expected_of(TABLES[table_of(subscription)[0]], subscription.ticker, self._segments.grid.session)
+        return expected_of(TABLES[table_of(subscription)[0]], subscription.ticker, self.segments.grid.session)
 
     def _is_whole(self, last: Position) -> bool:
         return self._spool.remainder(last).tail is Tail.NOTHING
@@ -179,11 +183,11 @@ class LiveSession:
             yield Window(title, tuple(pieces[title]), tuple(rejects[title]), drops, missing_ns)
 
     def _drops(self, number: int) -> int:
-        window = self._segments.grid.hours(number)
+        window = self.segments.grid.hours(number)
         return sum(window.start_ns <= at_ns < window.end_ns for at_ns in self._coverage.drops_ns)
 
     def _missing_ns(self, table: str, number: int, covered: Mapping[Subscription, tuple[Received, ...]]) -> int:
-        window = self._segments.grid.hours(number)
+        window = self.segments.grid.hours(number)
         missing_ns = 0
         for subscription in self._coverage.wanted():
             if table_of(subscription)[0] == table:
@@ -198,12 +202,12 @@ class LiveSession:
         yield from windows
 
     def _title(self, number: int) -> str:
-        grid = self._segments.grid
+        grid = self.segments.grid
         if number >= grid.count:
-            return f"{self._segments.feed} after {grid.session}"
+            return f"{self.segments.feed} after {grid.session}"
         hours = grid.hours(number)
         start, end = hours.start.astimezone(NEW_YORK), hours.end.astimezone(NEW_YORK)
-        return f"{self._segments.feed} {start:%H:%M}–{end:%H:%M}"  # noqa: RUF001 - a range of times has an en dash
+        return f"{self.segments.feed} {start:%H:%M}–{end:%H:%M}"  # noqa: RUF001 - a range of times has an en dash
 
 
 def lateness_of(settings: Settings) -> Mapping[str, Lateness]:

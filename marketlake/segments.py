@@ -1,7 +1,9 @@
 """The segments of a running session: pieces of a stream judged, reduced to their last revisions, and kept as files.
 
 ``live/stocks/bars/symbol=SPY/session=2025-08-29/window=1015.parquet`` has the rows of a window,
-``late=0041.parquet`` those that came for sealed windows while the 42nd of the day was open. Refused rows stand beside,
+``late=0041.parquet`` those that came for sealed windows while the 42nd of the day was open. ``filled=0930.parquet`` has
+what the stream did not bring from then on, as history had it at the moment: nothing is composed of it. Refused rows
+stand beside,
 ``live/quarantine/{the same folders}/window=1015.parquet``; what belongs to no partition, because nobody can read what
 it is about, in ``live/quarantine/{feed}/session=…/``. Each file is written whole, and making it again from the same
 spool gives the same bytes: there is no other state. Which rows belong together is :mod:`marketlake.windows`'; making a
@@ -38,6 +40,7 @@ ReadAfter = Callable[[Position | None], Iterator[Record]]
 """The records behind a position, in order: :meth:`marketlake.spool.Spool.read`."""
 
 UNDECODABLE: Final = "undecodable"
+_FILLED: Final = "filled"
 _NAME: Final = re.compile(r"(?P<part>[a-z_]+)=(?P<number>\d{4})\.parquet")
 _BY_PLACE: Final = ("page", "position")
 _UNOWNED_AT: Final = re.compile(r"quarantine/stream/([a-z]+)/session=(\d{4}-\d\d-\d\d)/data\.parquet").fullmatch
@@ -142,6 +145,21 @@ class Segments:
             self._write(path, in_total_order(_in_schema(rows, schema), _BY_PLACE))
         return tuple(paths)
 
+    def keep_filled(self, table: Table, rows: pa.Table, from_ns: int) -> tuple[str, ...]:
+        """Keep rows of history that the stream did not bring, ``from_ns`` on; what was kept before stays; the paths.
+
+        Rows are in the order in which they were received.
+        """
+        name = f"{_FILLED}={self.grid.name(int(self.grid.ended(np.array([from_ns]))[0]))}.parquet"
+        paths = []
+        for partition, fresh in self._by_partition(table, rows):
+            paths.append(path := f"{live_folder(partition)}/{name}")
+            kept = [read_segment(self.store, partition, path)] if self.store.size(path) is not None else []
+            pages = np.repeat(np.arange(len(kept) + 1), [*(item.num_rows for item in kept), fresh.num_rows])
+            merged = last_revision(table, pa.concat_tables([*kept, fresh]), pages).rows
+            self._write(path, in_total_order(in_declared_form(merged, table.schema, path), table.order))
+        return tuple(paths)
+
     def _name(self, part: Part, number: int) -> str:
         return f"{part}={self.grid.name(number) if part is Part.WINDOW else f'{number:04}'}.parquet"
 
@@ -212,6 +230,11 @@ def segment_paths(store: Store, partition: Partition) -> list[str]:
     return [path for path, match in sorted(found, key=lambda item: (order[item[1]["part"]], item[1]["number"]))]
 
 
+def filled_paths(store: Store, partition: Partition) -> list[str]:
+    """What of a partition the stream did not bring and history had meanwhile, sorted."""
+    return sorted(path for path, match in _named(store, live_folder(partition)) if match["part"] == _FILLED)
+
+
 def quarantine_paths(store: Store, partition: Partition) -> list[str]:
     """The files of its refused rows, sorted."""
     return sorted(path for path, _ in _named(store, quarantine_folder(partition)))
@@ -241,7 +264,11 @@ def read_quarantine(store: Store, partition: Partition) -> pa.Table:
 
 def remove_segments(store: Store, partition: Partition) -> None:
     """Remove the segments of a partition and what was refused of them: they are published."""
-    for path in (*segment_paths(store, partition), *quarantine_paths(store, partition)):
+    for path in (
+        *segment_paths(store, partition),
+        *filled_paths(store, partition),
+        *quarantine_paths(store, partition),
+    ):
         store.delete(path)
 
 

@@ -18,8 +18,9 @@ from expectations import check
 from marketlake.backfill import listed_contracts
 from marketlake.coverage import expected_of
 from marketlake.desk import Desk
-from marketlake.errors import KeyRefused, MarketlakeError, RecorderFailed, VendorError, is_transient
+from marketlake.errors import KeyRefused, MarketlakeError, RecorderFailed, UsageError, VendorError, is_transient
 from marketlake.feeds import Subscription, checked_wanted, feed_named, table_of
+from marketlake.filling import Filled, Filling, Missed
 from marketlake.live import LiveSession, SealedWindow, Window
 from marketlake.logs import Heartbeat
 from marketlake.plan import Pick
@@ -45,19 +46,24 @@ _FINAL_EXITS: Final = (2, 3)
 _PASSING_EXITS: Final = (0, 4)
 _MOST_SHORT_LIVES: Final = 3
 _BETWEEN_ASKS_S: Final = 1.0
+_BETWEEN_CHOICES_S: Final = 5.0
 # A recorder whose flow was killed and never came back ends by itself so much later.
 _LINGER_NS: Final = 30 * 60 * _NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
 class StreamOrder:
-    """What to record, when news of it is expected, and until when; session time, nanoseconds since the epoch."""
+    """What to record, when news of it is expected, and until when; session time, nanoseconds since the epoch.
+
+    ``follows_choice``: what is wanted are the chosen contracts, also those that are chosen later.
+    """
 
     feed: AssetClass
     session: date
     wanted: tuple[str, ...]
     hours_ns: tuple[int, int]
     ends_ns: int
+    follows_choice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,7 @@ class StreamReport:
     restarts: int = 0
     drops: int = 0
     frames_lost: int = 0
+    filled: int = 0
 
     def plus(self, window: SealedWindow) -> "StreamReport":
         """The report with one more window in it; one that failed before has not."""
@@ -81,6 +88,10 @@ class StreamReport:
         """The report with one more window that could not be sealed."""
         others = tuple(item for item in self.failed if item[0] != window.contents)
         return replace(self, failed=(*others, (window.contents, error)))
+
+    def filled_by(self, filled: Filled) -> "StreamReport":
+        """The report with what history had of some gaps meanwhile."""
+        return replace(self, filled=self.filled + filled.rows)
 
     def recorded_by(self, watch: Watch) -> "StreamReport":
         """The report with how the recorder did."""
@@ -109,6 +120,7 @@ class StreamReport:
             "frames_lost": self.frames_lost,
             "drops": self.drops,
             "restarts": self.restarts,
+            "filled": self.filled,
             "not_given": recorder.refused if recorder else [],
         }
 
@@ -125,13 +137,13 @@ def plan_stream(
         if subscriptions
         else configured_subscriptions(of, at.settings.sources, _contracts(of, day, at))
     )
-    expected = [expected_of(TABLES[table_of(item)[0]], item.ticker, day) for item in wanted]
-    hours_ns = min(item.start_ns for item in expected), max(item.end_ns for item in expected)
+    hours_ns = _hours_of(wanted, day)
     if until is not None:
         ends_ns = to_ns(until if until.tzinfo is not None else until.replace(tzinfo=NEW_YORK))
     else:
         ends_ns = hours_ns[1] + at.settings.stream.after_close_s * _NS_PER_S
-    return StreamOrder(of, day, tuple(sorted(map(str, wanted))), hours_ns, ends_ns)
+    follows_choice = of is AssetClass.OPTIONS and not subscriptions
+    return StreamOrder(of, day, tuple(sorted(map(str, wanted))), hours_ns, ends_ns, follows_choice)
 
 
 @task(name="seal window", task_run_name="{window.title}", cache_policy=NO_CACHE)
@@ -146,6 +158,17 @@ def open_live(order: StreamOrder) -> LiveSession:
     return LiveSession.of(order.feed, order.session, at.settings, at.lake.store)
 
 
+@task(name="fill gaps", task_run_name="fill {missed.title}", cache_policy=NO_CACHE)
+def fill_gaps(filling: Filling, missed: Missed) -> Filled:
+    """Ask history for what the stream did not bring, so that ``live/`` has it before the close."""
+    return filling.fill(missed)
+
+
+def open_filling(live: LiveSession) -> Filling:
+    """What of a session is filled while it runs."""
+    return Filling(live.segments, desk())
+
+
 @contextmanager
 def recorded(order: StreamOrder) -> Iterator[Watch]:
     """See that the feed is recorded while the block runs.
@@ -157,7 +180,7 @@ def recorded(order: StreamOrder) -> Iterator[Watch]:
     command = [sys.executable, "-m", "flows", "record", "--feed", order.feed, "--session", str(order.session)]
     # Also for one that was left behind by another run.
     folder.mkdir(parents=True, exist_ok=True)
-    write_wanted(folder, frozenset(map(Subscription.parse, order.wanted)), order.hours_ns)
+    _tell_recorder(order, at)
     recorder = RecorderProcess(
         command=[*command, "--until", _new_york(order.ends_ns + _LINGER_NS)],
         environment=recorder_environment(),
@@ -210,6 +233,35 @@ def seal_each(windows: Iterable[Window], live: LiveSession, report: StreamReport
     return report
 
 
+def fill_each(live: LiveSession, filling: Filling, report: StreamReport) -> StreamReport:
+    """Fill what is due. Nothing is lost where that fails: after the close, heal asks for it again."""
+    for missed in filling.due(live.hours(), live.stretches()):
+        try:
+            filled = take(fill_gaps, filling, missed)
+        except KeyRefused:
+            raise
+        except MarketlakeError as error:
+            logger.warning("%s is to be filled later, by the healing at the latest: %s", missed.title, error)
+            filling.put_off(missed)
+        else:
+            _keep_filled(missed, filled)
+            report = report.filled_by(filled)
+    return report
+
+
+def _keep_filled(missed: Missed, filled: Filled) -> None:
+    """Leave what history had of some gaps as a table artifact on the flow run."""
+    if in_flow_run():
+        row = {
+            "table": missed.table,
+            "gaps": len(missed.gaps),
+            "rows healed": filled.rows,
+            "refused": filled.refused,
+            "gaps to be asked for again": filled.later,
+        }
+        create_table_artifact([row], key="filled", description=f"{missed.title}: until the session is healed.")
+
+
 def _keep_window(window: SealedWindow) -> None:
     """Leave what a window brought as a table artifact on the flow run."""
     if not in_flow_run():
@@ -232,16 +284,62 @@ def _keep_window(window: SealedWindow) -> None:
     create_table_artifact(rows or [{"table": "-"}], key="windows", description=text)
 
 
+class Choice:
+    """Which contracts are chosen, looked up now and then: each underlying has its own moment."""
+
+    def __init__(self, order: StreamOrder) -> None:
+        self._order = order
+        self._looked_s = time.monotonic()
+
+    def keep_up(self) -> None:
+        """Let the recorder know where other contracts are chosen by now; it goes on with the others."""
+        order = self._order
+        if not order.follows_choice or time.monotonic() < self._looked_s + _BETWEEN_CHOICES_S:
+            return
+        at, self._looked_s = desk(), time.monotonic()
+        contracts = _contracts(order.feed, order.session, at)
+        wanted = configured_subscriptions(order.feed, at.settings.sources, contracts)
+        names = tuple(sorted(map(str, wanted)))
+        if names != order.wanted:
+            logger.info("other contracts are chosen: %d subscriptions instead of %d", len(names), len(order.wanted))
+            self._order = replace(order, wanted=names, hours_ns=_hours_of(wanted, order.session))
+            _tell_recorder(self._order, at)
+
+
+def _tell_recorder(order: StreamOrder, at: Desk) -> None:
+    folder = local_folder(Path(at.settings.stream.spool), order.feed, order.session)
+    write_wanted(folder, frozenset(map(Subscription.parse, order.wanted)), order.hours_ns)
+
+
+def _hours_of(wanted: Iterable[Subscription], session: date) -> tuple[int, int]:
+    """From when to before when news of any of them is expected."""
+    expected = [expected_of(TABLES[table_of(item)[0]], item.ticker, session) for item in wanted]
+    return min(item.start_ns for item in expected), max(item.end_ns for item in expected)
+
+
 def _new_york(instant_ns: int) -> str:
     return f"{datetime.fromtimestamp(instant_ns // _NS_PER_S, NEW_YORK):%Y-%m-%dT%H:%M:%S}"
 
 
 def _contracts(feed: AssetClass, session: date, at: Desk) -> list[str]:
-    """The chosen contracts of a session, of all configured underlyings."""
+    """The contracts of a session that are chosen by now, of all configured underlyings.
+
+    Raises:
+        UsageError: of no underlying they are in the lake.
+    """
     if feed is not AssetClass.OPTIONS:
         return []
+    found: list[str] = []
+    missing: list[UsageError] = []
     underlyings = [Underlying.parse(text) for text in at.settings.sources.underlyings]
-    return [ticker for item in underlyings for ticker in listed_contracts(at.lake, item, session, Pick.CHOSEN)]
+    for underlying in underlyings:
+        try:
+            found += listed_contracts(at.lake, underlying, session, Pick.CHOSEN)
+        except UsageError as error:
+            missing.append(error)
+    if missing and len(missing) == len(underlyings):
+        raise missing[0]
+    return found
 
 
 def _session_clock(at: Desk) -> Callable[[], int | None]:
