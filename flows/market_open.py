@@ -9,12 +9,13 @@ from prefect.states import Completed
 from tasks.alerts import tell_slack
 from tasks.morning import (
     feeds_before_the_open,
+    is_over,
     keep_morning,
     look_at_calendar,
     options_are_wanted,
-    start_discovery,
     start_feed,
     start_healing,
+    start_options,
     underlyings,
 )
 from tasks.naming import named
@@ -30,15 +31,19 @@ from tasks.step import take
 def market_open(session: date | None = None) -> State[str]:
     """Start a run for each feed of today's session, each its own, so that one that dies takes no other with it.
 
+    What runs already is left alone: to start this flow again through the day is a net under all other ways of seeing
+    that a run is gone.
+
     Args:
         session: Which day; today where left out. Late is not too late: what was missed is filled from history.
     """
     morning = take(look_at_calendar, session)
     runs: list[str] = []
     if morning.hours is not None:
-        runs += [take(start_feed, feed, morning.day) for feed in feeds_before_the_open()]
-        if options_are_wanted():
-            runs += [take(start_discovery, underlying, morning.day) for underlying in underlyings()]
+        if not is_over(morning):
+            runs += [take(start_feed, feed, morning.day) for feed in feeds_before_the_open()]
+            if options_are_wanted():
+                runs += [take(start_options, underlying, morning.day) for underlying in underlyings()]
         runs.append(take(start_healing, morning.day))
     keep_morning(morning, runs)
     return Completed(message=morning.reason)

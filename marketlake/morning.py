@@ -36,6 +36,10 @@ class Morning:
     reason: str
     doubt: str | None = None
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether there is nothing to record of it any more."""
+        return self.hours is None or now >= self.hours.end
+
 
 def morning_of(day: date, special: Iterable[SpecialDay]) -> Morning:
     """The decision for a New York date; ``special`` is what the vendor says of coming days."""

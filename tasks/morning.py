@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import date, timedelta
 
+import pyarrow.compute as pc
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -11,7 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from marketlake.errors import KeyRefused, VendorError
 from marketlake.morning import Morning, morning_of
 from marketlake.sessions import NEW_YORK, settled_at
-from marketlake.tickers import AssetClass
+from marketlake.tables import TABLES, Partition
+from marketlake.tickers import AssetClass, Underlying
 from tasks.desk import desk, session_now, settings
 from tasks.runs import start_run
 from tasks.step import in_flow_run
@@ -43,9 +45,11 @@ def start_feed(feed: AssetClass, session: date) -> str:
     return start_run(f"stream/{feed}", {"feed": feed.value, "session": session.isoformat()})
 
 
-@task(name="start discovery", task_run_name="choose contracts of {underlying} {session}", cache_policy=NO_CACHE)
-def start_discovery(underlying: str, session: date) -> str:
-    """See that a run chooses an underlying's contracts at the open; the name of the run that does."""
+@task(name="start options", task_run_name="start options of {underlying} {session}", cache_policy=NO_CACHE)
+def start_options(underlying: str, session: date) -> str:
+    """See that a run records an underlying's contracts, or chooses them first; the name of the run that does."""
+    if _are_chosen(underlying, session):
+        return start_run("stream/options", {"feed": AssetClass.OPTIONS.value, "session": session.isoformat()})
     return start_run("discover-options/at-open", {"underlying": underlying, "session": session.isoformat()})
 
 
@@ -59,6 +63,17 @@ def start_healing(session: date) -> str:
     over = settled_at(session, timedelta(minutes=given.vendor.delay_minutes))
     at = over if given.stream.clock == "machine" else None
     return start_run("heal/after-close", {"start": session.isoformat(), "wait": True}, at)
+
+
+def _are_chosen(underlying: str, session: date) -> bool:
+    partition = Partition.of_session(TABLES["option_contracts"], Underlying.parse(underlying).symbol, session)
+    contracts = desk().lake.read(partition, columns=["chosen"])
+    return contracts is not None and pc.any(contracts["chosen"]).as_py() is True
+
+
+def is_over(morning: Morning) -> bool:
+    """Whether the session has ended by its clock: there is nothing to record then, and all of it to heal."""
+    return morning.is_over(session_now(desk()))
 
 
 def feeds_before_the_open() -> list[AssetClass]:
