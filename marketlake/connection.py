@@ -31,6 +31,7 @@ from marketlake.tickers import AssetClass
 # A server that does not answer our goodbye is left without one; whoever stops a recorder waits for this.
 _GOODBYE_S: Final = 0.3
 # The client looks once a second whether its subscriptions were changed.
+_BETWEEN_STEPS_S: Final = 0.05
 _CLIENT_POLL_S: Final = 1.0
 _AUTHENTICATED: Final = b'[{"ev":"status","status":"auth_success","message":"authenticated"}]'
 _STATUS: Final = b'"status"'
@@ -180,15 +181,28 @@ class Connection:
         if not added and not dropped:
             return
         if self._client is not None:
-            # Its subscribe() and unsubscribe() compare topics by prefix: A.* would take AM.SPY away.
-            self._client.scheduled_subs = {str(item) for item in self._asked.wanted}
-            self._client.schedule_resub = True
             self._asked.keep(item for item in added if str(item) in self._client.subs)
+            self._go_over(self._client)
         if added and self._phase is _Phase.STREAMING:
             self._acknowledged_at = None
-            self._arm(self._limits.acknowledgement_timeout_s + _CLIENT_POLL_S, self._give_up_acknowledgements)
+            self._arm(self._limits.acknowledgement_timeout_s + 2 * _CLIENT_POLL_S, self._give_up_acknowledgements)
             if self._asked.is_answered:
                 self._conclude_acknowledgements()
+
+    def _go_over(self, client: Any) -> None:
+        """Let the client subscribe to what is wanted, and to no more than that at any moment.
+
+        It would subscribe before it unsubscribes: what is not wanted goes first, and the rest when that is done.
+        """
+        if client is not self._client or self._ended.done():
+            return
+        wanted = {str(item) for item in self._asked.wanted}
+        is_first_step = bool(client.subs - wanted) and bool(wanted - client.subs)
+        # Its subscribe() and unsubscribe() compare topics by prefix: A.* would take AM.SPY away.
+        client.scheduled_subs = wanted & client.subs if is_first_step else wanted
+        client.schedule_resub = True
+        if is_first_step:
+            self._loop.call_later(_BETWEEN_STEPS_S, self._go_over, client)
 
     async def _talk(self) -> Ending:
         limit_s = self._limits.connect_timeout_s

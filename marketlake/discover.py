@@ -4,7 +4,7 @@ The rule itself is :mod:`marketlake.selection`'s; fetching the contracts is a ba
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,7 +19,7 @@ from marketlake.errors import UsageError
 from marketlake.lake import QUARANTINE
 from marketlake.ledger import Operational
 from marketlake.plan import covered_range
-from marketlake.selection import Opening, choose, opening_price
+from marketlake.selection import Opening, OpeningSource, choose, later_centres, opening_price
 from marketlake.tables import TABLES, Partition, Span
 from marketlake.tickers import AssetClass, Underlying
 from marketlake.wire import parse
@@ -48,10 +48,16 @@ class Selection:
         }
 
 
-def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> Opening | None:
-    """The session's opening price and where it came from: the lake's minute bars, else the vendor's.
+def opening_price_now(underlying: Underlying, session: date, desk: Desk) -> Opening | None:
+    """The opening price of a session that may be running, as the lake's minute bars have it, else the vendor's."""
+    return opening_price(_minute_bars_of(underlying, session, desk, is_running=True), session)
 
-    The vendor's bars go through the same rules as a backfill's, so the choice does not depend on the order of runs.
+
+def _minute_bars_of(underlying: Underlying, session: date, desk: Desk, *, is_running: bool = False) -> pa.Table:
+    """The session's minute bars that tell an underlying's price: the lake's, else the vendor's.
+
+    The vendor's bars go through the same rules as a backfill's, so the choice does not depend on the order of runs. Of
+    a session that is running they are asked for each time.
     """
     kind = "index_bars" if underlying.asset_class is AssetClass.INDICES else "stock_bars"
     partition = Partition.of_session(TABLES[kind], underlying.price_ticker, session)
@@ -59,35 +65,61 @@ def opening_price_of(underlying: Underlying, session: date, desk: Desk) -> Openi
     if record is not None and record.covers(underlying.price_ticker, Span.MINUTE, *covered_range(partition, 0)):
         stored = desk.lake.read(partition)
         if stored is not None:
-            return opening_price(stored, session)
+            return stored
     ask = bars_ask(
         TABLES[kind], underlying.price_ticker, underlying.price_ticker, Span.MINUTE, session, session,
         desk.settings.sources.page_size,
     )  # fmt: skip
-    rows = pa.concat_tables([parse(ask, page.body).rows for page in desk.vendor.pages(ask)])
+    pages = desk.vendor.pages(ask, newer_than=desk.now() if is_running else None)
+    rows = pa.concat_tables([parse(ask, page.body).rows for page in pages])
     passed = np.ones(rows.num_rows, dtype=bool)
     passed[desk.check(TABLES[kind], rows).rows] = False
     bars = rows.filter(pa.array(passed))
-    return opening_price(last_revision(TABLES[kind], bars, np.zeros(bars.num_rows, dtype=np.int64)).rows, session)
+    return last_revision(TABLES[kind], bars, np.zeros(bars.num_rows, dtype=np.int64)).rows
 
 
-def with_choice(
+def with_choice(  # noqa: PLR0917 - as choose_again, which hands it on
     contracts: pa.Table,
     underlying: Underlying,
     session: date,
     desk: Desk,
     opening: Opening | None = None,
+    later: Sequence[Decimal] | None = None,
 ) -> pa.Table:
-    """The contracts of a session with the columns of the choice filled in."""
+    """The contracts of a session with the columns of the choice filled in.
+
+    ``opening`` and the centres ``later`` than it are asked for where they are not given.
+    """
     rule = desk.settings.selection
-    price, source = opening or opening_price_of(underlying, session, desk) or (None, None)
-    return choose(contracts, price, session, underlying.symbol, rule.range_percent, rule.limit, rule.expiries, source)
+    if opening is None or (later is None and rule.recentre_percent):
+        bars = _minute_bars_of(underlying, session, desk)
+        opening = opening or opening_price(bars, session)
+        later = later_centres(bars, opening.price, session, rule.recentre_percent) if opening is not None else ()
+    price, source = opening or (None, None)
+    return choose(
+        contracts,
+        price,
+        session,
+        underlying.symbol,
+        rule.range_percent,
+        rule.limit,
+        rule.expiries,
+        source,
+        later or (),
+    )
 
 
-def choose_again(underlying: Underlying, session: date, desk: Desk, opening: Opening | None = None) -> Selection:
+def choose_again(
+    underlying: Underlying,
+    session: date,
+    desk: Desk,
+    opening: Opening | None = None,
+    later: Sequence[Decimal] | None = None,
+) -> Selection:
     """Apply the rule to the contracts in the lake; publish them where that changed anything.
 
-    ``opening`` is the opening price and where it came from, where it is known already.
+    ``opening`` is the opening price and where it came from, ``later`` the centres behind it, where they are known
+    already.
 
     Raises:
         UsageError: the session's contracts are not in the lake.
@@ -100,7 +132,7 @@ def choose_again(underlying: Underlying, session: date, desk: Desk, opening: Ope
         if record is None or contracts is None:
             message = f"the contracts of {underlying.symbol} on {session} are not in the lake"
             raise UsageError(message)
-        chosen = with_choice(contracts, underlying, session, desk, opening)
+        chosen = with_choice(contracts, underlying, session, desk, opening, later)
         desk.lake.publish(
             partition,
             chosen,
@@ -110,6 +142,28 @@ def choose_again(underlying: Underlying, session: date, desk: Desk, opening: Ope
             operational=Operational(desk.run_id, desk.now().isoformat()),
         )
     return selection_of(chosen, underlying, session)
+
+
+def centred_now(underlying: Underlying, session: date, desk: Desk) -> tuple[str, ...]:
+    """The contracts to watch at the moment, where the choice follows the price: what is chosen is published first.
+
+    Raises:
+        UsageError: the session's contracts are not in the lake.
+        VendorError: the vendor does not tell the price.
+    """
+    partition = Partition.of_session(TABLES["option_contracts"], underlying.symbol, session)
+    contracts = desk.lake.read(partition)
+    before = None if contracts is None else selection_of(contracts, underlying, session)
+    if contracts is None or before is None or before.opening_price is None or before.opening_price_source is None:
+        return choose_again(underlying, session, desk).chosen
+    opening = Opening(before.opening_price, OpeningSource(before.opening_price_source))
+    rule = desk.settings.selection
+    bars = _minute_bars_of(underlying, session, desk, is_running=True)
+    later = later_centres(bars, opening.price, session, rule.recentre_percent)
+    choose_again(underlying, session, desk, opening, later)
+    centre = later[-1] if later else opening.price
+    watched = choose(contracts, centre, session, underlying.symbol, rule.range_percent, rule.limit, rule.expiries)
+    return selection_of(watched, underlying, session).chosen
 
 
 def selection_of(contracts: pa.Table, underlying: Underlying, session: date) -> Selection:

@@ -141,7 +141,8 @@ COLUMN_MEANINGS: Final[Mapping[tuple[str, str], Meaning]] = {
     (ANY, "rank"): Meaning(
         "place in the order of choice, from 1, over all contracts inside the strike range: expiry, distance from the "
         "opening price, strike, call before put",
-        "refused before ordering: any refusal but `beyond_limit`",
+        "refused before ordering: any refusal but `beyond_limit`; or chosen around a later price alone "
+        "(`selection.recentre_percent`)",
     ),
     (ANY, "refusal"): Meaning("why the contract was not chosen (see Refusal)", "chosen"),
     (ANY, "opening_price"): Meaning("the opening price by which was chosen, the same in every row", "there was none"),

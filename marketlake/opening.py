@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from marketlake.desk import Desk
-from marketlake.discover import opening_price_of, selection_of
+from marketlake.discover import opening_price_now, selection_of
 from marketlake.errors import OpeningMissing, VendorError, is_transient
 from marketlake.selection import Opening, OpeningSource
 from marketlake.sessions import share_hours
@@ -125,7 +125,7 @@ def _sets_open(conditions: object) -> bool:
 
 def _told_by_history(underlying: Underlying, session: date, desk: Desk) -> Opening | None:
     try:
-        return opening_price_of(underlying, session, desk)
+        return opening_price_now(underlying, session, desk)
     except VendorError as error:
         if not is_transient(error):
             raise

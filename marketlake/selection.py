@@ -2,8 +2,9 @@
 
 The rule: standard contracts of the underlying, of the nearest listed expiry (or expiries), whose strike lies within so
 many percent of the opening price, bounds included, ordered by (expiry, distance from the open, strike, call before
-put), the first so many taken. Which contracts are listed at all is the vendor's answer as of the session
-(:mod:`marketlake.asks`); how many are wanted is a setting.
+put), the first so many taken. Where the settings say so, the same rule is applied again around a later price once that
+has moved far enough (:func:`later_centres`), and what it takes is chosen too. Which contracts are listed at all is the
+vendor's answer as of the session (:mod:`marketlake.asks`); how many are wanted is a setting.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,18 +49,40 @@ def opening_price(minute_bars: pa.Table, session: date) -> Opening | None:
 
     ``minute_bars`` are bars of the underlying alone; the price is the decimal that the vendor printed.
     """
-    hours = sessions.share_hours(session)
-    start = minute_bars["start"].cast(pa.int64())
-    regular = pc.and_(
-        pc.equal(minute_bars["span"], Span.MINUTE.value),
-        pc.and_(pc.greater_equal(start, hours.start_ns), pc.less(start, hours.end_ns)),
-    )
-    bars = minute_bars.select(["start", "open"]).filter(regular).sort_by("start")
+    bars = _regular_minutes(minute_bars, session)
     if bars.num_rows == 0:
         return None
     first_ns: int = bars["start"].cast(pa.int64())[0].as_py()
-    source = OpeningSource.OPENING_BAR if first_ns == hours.start_ns else OpeningSource.FIRST_BAR
+    is_first = first_ns == sessions.share_hours(session).start_ns
+    source = OpeningSource.OPENING_BAR if is_first else OpeningSource.FIRST_BAR
     return Opening(Decimal(repr(bars["open"][0].as_py())), source)
+
+
+def _regular_minutes(bars: pa.Table, session: date) -> pa.Table:
+    """The minute bars of regular hours, in order."""
+    hours = sessions.share_hours(session)
+    start = bars["start"].cast(pa.int64())
+    regular = pc.and_(
+        pc.equal(bars["span"], Span.MINUTE.value),
+        pc.and_(pc.greater_equal(start, hours.start_ns), pc.less(start, hours.end_ns)),
+    )
+    return bars.select(["start", "open", "close"]).filter(regular).sort_by("start")
+
+
+def later_centres(minute_bars: pa.Table, opening: Decimal, session: date, recentre_percent: Decimal) -> list[Decimal]:
+    """The prices around which contracts are chosen anew in the course of a session, in their order.
+
+    It is the close of each regular minute that lies ``recentre_percent`` or more from the centre before it: a price
+    that swings by less changes nothing. ``minute_bars`` are bars of the underlying alone, in any order; 0 gives none.
+    """
+    if not recentre_percent:
+        return []
+    centres = [opening]
+    for close in _regular_minutes(minute_bars, session)["close"].to_pylist():
+        price = Decimal(repr(close))
+        if abs(price - centres[-1]) * 100 >= recentre_percent * centres[-1]:
+            centres.append(price)
+    return centres[1:]
 
 
 def roots_of(underlying: str) -> frozenset[str]:
@@ -95,6 +118,7 @@ def choose(  # noqa: PLR0917 - in the order in which the rule is stated
     limit: int,
     expiries: int,
     opening_price_source: str | None = None,
+    later: Sequence[Decimal] = (),
 ) -> pa.Table:
     """The same option_contracts rows with ``chosen``, ``rank``, ``refusal`` and the opening price filled in.
 
@@ -102,6 +126,8 @@ def choose(  # noqa: PLR0917 - in the order in which the rule is stated
     :class:`~marketlake.tables.Refusal`: without an opening price nothing is decided; then contracts that are adjusted
     (a root not of :func:`roots_of`, not exactly 100 shares, a further deliverable), that are neither call nor put, of
     another expiry, out of the strike range, beyond the limit. ``rank`` counts from 1 over all rows inside the range.
+    What the same rule takes around a ``later`` centre is chosen too; where it lies out of the opening's range, it has
+    no rank.
 
     The nearest expiries are those of standard contracts that live beyond the session's open; a contract that settles
     against this session's opening prints (SPX on its last morning) has ended and counts as another expiry.
@@ -116,14 +142,14 @@ def choose(  # noqa: PLR0917 - in the order in which the rule is stated
     else:
         refusals, standard = _refuse_what_is_not_standard(rows, root)
         wanted = _of_nearest_expiries(standard, session, expiries)
-        low, high = (opening_price * (100 + sign * range_percent) / 100 for sign in (-1, 1))
-        inside = [contract for contract in wanted if low <= contract.strike <= high]
-        inside.sort(key=lambda contract: contract.order(opening_price))
+        inside = _near(wanted, opening_price, range_percent)
 
         _refuse(refusals, standard, Refusal.OTHER_EXPIRY)
         _refuse(refusals, wanted, Refusal.STRIKE_OUT_OF_RANGE)
         _refuse(refusals, inside[:limit], None)
         _refuse(refusals, inside[limit:], Refusal.BEYOND_LIMIT)
+        for centre in later:
+            _refuse(refusals, _near(wanted, centre, range_percent)[:limit], None)
         for rank, contract in enumerate(inside, start=1):
             ranks[contract.row] = rank
 
@@ -138,6 +164,13 @@ def choose(  # noqa: PLR0917 - in the order in which the rule is stated
             "opening_price_source": [opening_price_source if price is not None else None] * rows.num_rows,
         },
     )
+
+
+def _near(contracts: Sequence[_Contract], price: Decimal, range_percent: Decimal) -> list[_Contract]:
+    """Those within the range around a price, in the order of choice."""
+    low, high = (price * (100 + sign * range_percent) / 100 for sign in (-1, 1))
+    inside = [contract for contract in contracts if low <= contract.strike <= high]
+    return sorted(inside, key=lambda contract: contract.order(price))
 
 
 def _refuse_what_is_not_standard(rows: pa.Table, root: str) -> tuple[list[Refusal | None], list[_Contract]]:

@@ -244,6 +244,13 @@ class SelectionSettings(Section):
     )
     limit: Whole = Field(30, ge=1, le=1_000, description="Most contracts an underlying, nearest to the price first.")
     expiries: Whole = Field(1, ge=1, le=50, description="How many expiries, from the nearest on or after the session.")
+    recentre_percent: Exact = Field(
+        Decimal(0),
+        ge=0,
+        le=100,
+        description="When the price has moved by this percentage, contracts are chosen around the new one too, and the "
+        "stream goes over to them; 0: never.",
+    )
     opening_patience_s: Whole = Field(
         30,
         ge=0,

@@ -18,6 +18,7 @@ from expectations import check
 from marketlake.backfill import listed_contracts
 from marketlake.coverage import expected_of
 from marketlake.desk import Desk
+from marketlake.discover import centred_now
 from marketlake.errors import KeyRefused, MarketlakeError, RecorderFailed, UsageError, VendorError, is_transient
 from marketlake.feeds import Subscription, checked_wanted, feed_named, table_of
 from marketlake.filling import Filled, Filling, Missed
@@ -47,6 +48,7 @@ _PASSING_EXITS: Final = (0, 4)
 _MOST_SHORT_LIVES: Final = 3
 _BETWEEN_ASKS_S: Final = 1.0
 _BETWEEN_CHOICES_S: Final = 5.0
+_BETWEEN_CENTRES_NS: Final = 60 * _NS_PER_S  # the price comes as minute bars
 # A recorder whose flow was killed and never came back ends by itself so much later.
 _LINGER_NS: Final = 30 * 60 * _NS_PER_S
 
@@ -285,25 +287,50 @@ def _keep_window(window: SealedWindow) -> None:
 
 
 class Choice:
-    """Which contracts are chosen, looked up now and then: each underlying has its own moment."""
+    """Which contracts are to be watched, looked up now and then.
+
+    Each underlying is chosen for at its own moment, and the choice may follow the price.
+    """
 
     def __init__(self, order: StreamOrder) -> None:
         self._order = order
-        self._looked_s = time.monotonic()
+        self._session_now_ns = _session_clock(desk())
+        self._look_s = time.monotonic() + _BETWEEN_CHOICES_S
+        self._centre_ns = 0
 
     def keep_up(self) -> None:
-        """Let the recorder know where other contracts are chosen by now; it goes on with the others."""
+        """Let the recorder know where other contracts are to be watched by now; it goes on with the others."""
         order = self._order
-        if not order.follows_choice or time.monotonic() < self._looked_s + _BETWEEN_CHOICES_S:
+        if not order.follows_choice or time.monotonic() < self._look_s:
             return
-        at, self._looked_s = desk(), time.monotonic()
-        contracts = _contracts(order.feed, order.session, at)
-        wanted = configured_subscriptions(order.feed, at.settings.sources, contracts)
+        at = desk()
+        self._look_s = time.monotonic() + _BETWEEN_CHOICES_S
+        if at.settings.selection.recentre_percent and not self._is_due():
+            return
+        try:
+            wanted = configured_subscriptions(
+                order.feed, at.settings.sources, _contracts(order.feed, order.session, at)
+            )
+        except KeyRefused:
+            raise
+        except MarketlakeError as error:
+            logger.warning("the contracts stay as they are: %s", error)
+            return
+        before = frozenset(map(Subscription.parse, order.wanted))
+        if wanted == before:
+            return
+        logger.info("other contracts are to be watched: %d subscriptions instead of %d", len(wanted), len(before))
         names = tuple(sorted(map(str, wanted)))
-        if names != order.wanted:
-            logger.info("other contracts are chosen: %d subscriptions instead of %d", len(names), len(order.wanted))
-            self._order = replace(order, wanted=names, hours_ns=_hours_of(wanted, order.session))
-            _tell_recorder(self._order, at)
+        self._order = replace(order, wanted=names, hours_ns=_hours_of(wanted, order.session))
+        _tell_recorder(self._order, at)
+
+    def _is_due(self) -> bool:
+        """Whether a further minute bar may tell another price."""
+        now_ns = self._session_now_ns()
+        if now_ns is None or now_ns < self._centre_ns:
+            return False
+        self._centre_ns = now_ns + _BETWEEN_CENTRES_NS
+        return True
 
 
 def _tell_recorder(order: StreamOrder, at: Desk) -> None:
@@ -322,10 +349,11 @@ def _new_york(instant_ns: int) -> str:
 
 
 def _contracts(feed: AssetClass, session: date, at: Desk) -> list[str]:
-    """The contracts of a session that are chosen by now, of all configured underlyings.
+    """The contracts to watch by now, of all configured underlyings: the chosen ones, or those nearest to the price.
 
     Raises:
         UsageError: of no underlying they are in the lake.
+        VendorError: the choice follows the price, and the vendor does not tell it.
     """
     if feed is not AssetClass.OPTIONS:
         return []
@@ -334,7 +362,10 @@ def _contracts(feed: AssetClass, session: date, at: Desk) -> list[str]:
     underlyings = [Underlying.parse(text) for text in at.settings.sources.underlyings]
     for underlying in underlyings:
         try:
-            found += listed_contracts(at.lake, underlying, session, Pick.CHOSEN)
+            if at.settings.selection.recentre_percent:
+                found += centred_now(underlying, session, at)
+            else:
+                found += listed_contracts(at.lake, underlying, session, Pick.CHOSEN)
         except UsageError as error:
             missing.append(error)
     if missing and len(missing) == len(underlyings):

@@ -1,10 +1,12 @@
-"""A session runs itself: from the morning's decision to the consolidated set, under a real server and worker."""
+"""Sessions run themselves: from the morning's decision to the consolidated set, under a real server and worker."""
 
 import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -20,7 +22,6 @@ from marketlake.tickers import AssetClass
 
 __all__ = ["prefect_server"]
 ROOT = Path(__file__).parents[3]
-SESSION = date(2025, 8, 29)
 PATIENCE_S = 240
 SETTINGS = {
     "MARKETLAKE__SOURCES__TABLES": json.dumps(
@@ -32,12 +33,53 @@ SETTINGS = {
     "MARKETLAKE__SELECTION__LIMIT": "4",
     "MARKETLAKE__LOGGING__LEVEL": "WARNING",
 }
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day, and what happens to it: faults of the exchange by New York time, and a feed's flow that is killed."""
+
+    day: date
+    faults: tuple[tuple[str, str, str], ...] = ()  # when, on which feed, what
+    killed: AssetClass | None = None
+    closed: str | None = None
+
+    def rules(self) -> list[dict[str, object]]:
+        """The faults as the simulator takes them."""
+        return [
+            {
+                "name": f"{self.day} {clock} {feed}",
+                "stream": {"market": feed},
+                "when": {"at": f"{self.day}T{clock}:00"},
+                "do": {"action": action},
+            }
+            for clock, feed, action in self.faults
+        ]
+
+
+ORDINARY = Day(
+    date(2025, 11, 26),
+    (("10:17", "stocks", "close"), ("11:02", "options", "abort"), ("13:40", "stocks", "abort_in_frame")),
+    AssetClass.INDICES,
+)
+HOLIDAY = Day(date(2025, 11, 27), closed="market closed: Thanksgiving")
+HALF = Day(date(2025, 11, 28), (("10:31", "options", "close"), ("11:45", "indices", "silence")))
+WEEK = (
+    Day(
+        date(2025, 11, 24),
+        (("10:05", "stocks", "stall"), ("12:12", "options", "malformed"), ("14:59", "indices", "abort")),
+    ),
+    Day(date(2025, 11, 25), (("09:50", "options", "slow_consumer"), ("15:30", "stocks", "close")), AssetClass.OPTIONS),
+    ORDINARY,
+    HOLIDAY,
+    HALF,
+)
 
 
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
-    with simulated("synthetic", tmp_path_factory.mktemp("exchange"), "--session", str(SESSION)) as simulation:
+    with simulated("synthetic", tmp_path_factory.mktemp("exchange")) as simulation:
         yield simulation
 
 
@@ -66,14 +108,9 @@ def _last_words(server: PrefectServer) -> list[str]:
 
 
 def runs(server: PrefectServer, flow: str) -> list[tuple[str, str]]:
-    """State and message of the runs of a flow, oldest first."""
+    """State and message of the runs of a flow, oldest first; without those that wait for the clock of a schedule."""
     found = ask(server, "/flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="EXPECTED_START_TIME_ASC")
-    return [(str(run["state_type"]), str(run["state"].get("message"))) for run in found]  # type: ignore[attr-defined]
-
-
-def _ended(server: PrefectServer, flow: str, before: Mapping[str, int]) -> list[str]:
-    """The states of the runs of a flow that were added, sorted."""
-    return sorted(state for state, _ in runs(server, flow)[before[flow] :])
+    return [(str(run["state_type"]), str(run["state"].get("message"))) for run in found if not run["auto_scheduled"]]  # type: ignore[attr-defined]
 
 
 def files(lake: Path) -> dict[str, bytes]:
@@ -84,71 +121,169 @@ def files(lake: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("is_killed", [pytest.param(False, marks=pytest.mark.soak), True])
-def test_a_session_runs_itself_from_the_morning_to_the_consolidated_set(
-    deployed: PrefectServer, exchange: Simulation, tmp_path: Path, is_killed: bool
-) -> None:
-    before = {flow: len(runs(deployed, flow)) for flow in ("stream", "consolidate")}
-    spool = tmp_path / "spool"
+@dataclass(frozen=True)
+class Lived:
+    """A day as it went: its flow runs with state and message, how many faults struck, and drops by feed."""
+
+    day: Day
+    runs: tuple[tuple[str, str, str], ...]
+    struck: int
+    drops: Mapping[str, int]
+
+    def count(self, flow: str, state: str) -> int:
+        return sum(name == flow and found == state for name, found, _ in self.runs)
+
+
+class Market:
+    """An exchange and the worker that is up all week; days are lived through one by one."""
+
+    def __init__(self, server: PrefectServer, exchange: Simulation, spool: Path) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._spool = spool
+
+    def live_through(self, day: Day) -> Lived:
+        """From 09:20 on, without anybody touching anything."""
+        server, exchange = self._server, self._exchange
+        before = {flow: len(runs(server, flow)) for flow in FLOWS}
+        exchange.misbehave(*day.rules())
+        told(exchange, "/clock", {"pause": True, "set": f"{day.day}T09:20:00"})
+        server.run("deployment", "run", "market-open/weekday", cwd=ROOT)
+        if day.closed is None:
+            self._session(day, before)
+        wait_for("the morning", server, lambda: "COMPLETED" in _ended(server, "market-open", before))
+        added = [(flow, *found) for flow in FLOWS for found in runs(server, flow)[before[flow] :]]
+        reports = {feed: read_report(local_folder(self._spool, feed, day.day)) for feed in AssetClass}
+        drops = {feed.value: report.reconnects for feed, report in reports.items() if report is not None}
+        return Lived(day, tuple(added), exchange.struck(), drops)
+
+    def _session(self, day: Day, before: Mapping[str, int]) -> None:
+        server, exchange = self._server, self._exchange
+        wait_for(
+            "shares and VIX",
+            server,
+            lambda: self._is_subscribed(day, AssetClass.STOCKS) and self._is_subscribed(day, AssetClass.INDICES),
+        )
+        told(exchange, "/clock", {"advance_s": 670})
+        wait_for("options", server, lambda: self._is_subscribed(day, AssetClass.OPTIONS))
+        told(exchange, "/clock", {"speed": 300})
+        if day.killed is not None:
+            report = read_report(local_folder(self._spool, day.killed, day.day))
+            assert report is not None
+            flow_run = int(Path(f"/proc/{report.pid}/stat").read_text().rpartition(")")[2].split()[1])
+            os.kill(flow_run, signal.SIGKILL)
+            wait_for("one in its place", server, lambda: len(runs(server, "stream")) >= before["stream"] + 4)
+        told(exchange, "/clock", {"speed": 2000})
+        wait_for("the consolidated set", server, lambda: "COMPLETED" in _ended(server, "consolidate", before))
+
+    def _is_subscribed(self, day: Day, feed: AssetClass) -> bool:
+        report = read_report(local_folder(self._spool, feed, day.day))
+        return report is not None and report.is_subscribed
+
+
+FLOWS = ("market-open", "discover-options", "stream", "heal", "consolidate")
+
+
+def _ended(server: PrefectServer, flow: str, before: Mapping[str, int]) -> list[str]:
+    """The states of the runs of a flow that were added, sorted."""
+    return sorted(state for state, _ in runs(server, flow)[before[flow] :])
+
+
+def lived_through(days: Sequence[Day], deployed: PrefectServer, exchange: Simulation, folder: Path) -> list[Lived]:
+    """The days in a row, held against what a backfill makes of the same sessions."""
+    spool = folder / "spool"
     environment = {
-        **exchange.environment(tmp_path / "lake", **SETTINGS, XDG_STATE_HOME=str(tmp_path)),
+        **exchange.environment(folder / "lake", **SETTINGS, XDG_STATE_HOME=str(folder)),
         **deployed.environment,
         "MARKETLAKE__STREAM__CLOCK": "vendor",
         "MARKETLAKE__STREAM__SPOOL": str(spool),
     }
-
-    def is_subscribed(feed: AssetClass) -> bool:
-        report = read_report(local_folder(spool, feed, SESSION))
-        return report is not None and report.is_subscribed
-
-    told(exchange, "/clock", {"pause": True, "set": f"{SESSION}T09:20:00"})
     with worker(deployed, environment):
-        deployed.run("deployment", "run", "market-open/weekday", cwd=ROOT)
-        wait_for(
-            "shares and VIX", deployed, lambda: is_subscribed(AssetClass.STOCKS) and is_subscribed(AssetClass.INDICES)
-        )
-        told(exchange, "/clock", {"advance_s": 670})
-        wait_for("options", deployed, lambda: is_subscribed(AssetClass.OPTIONS))
-        told(exchange, "/clock", {"speed": 300})
-        if is_killed:
-            report = read_report(local_folder(spool, AssetClass.INDICES, SESSION))
-            assert report is not None
-            flow_run = int(Path(f"/proc/{report.pid}/stat").read_text().rpartition(")")[2].split()[1])
-            os.kill(flow_run, signal.SIGKILL)
-            wait_for("one in its place", deployed, lambda: len(runs(deployed, "stream")) >= before["stream"] + 4)
-        told(exchange, "/clock", {"speed": 2000})
-        wait_for("the consolidated set", deployed, lambda: "COMPLETED" in _ended(deployed, "consolidate", before))
+        market = Market(deployed, exchange, spool)
+        lived = [market.live_through(day) for day in days]
 
-    env = exchange.environment(tmp_path / "oracle", **SETTINGS, XDG_STATE_HOME=str(tmp_path))
-    for command in ("discover --session", "backfill --start", "consolidate --session"):
-        done = marketlake(*command.split(), str(SESSION), env=env)
+    env = exchange.environment(folder / "oracle", **SETTINGS, XDG_STATE_HOME=str(folder))
+    sessions = [str(day.day) for day in days if day.closed is None]
+    for command in (
+        *(f"discover --session {session}" for session in sessions),
+        f"backfill --start {sessions[0]} --end {sessions[-1]}",
+        *(f"consolidate --session {session}" for session in sessions),
+    ):
+        done = marketlake(*command.split(), env=env)
         assert done.returncode == 0, done.stderr
-    found, oracle = files(tmp_path / "lake"), files(tmp_path / "oracle")
+    found, oracle = files(folder / "lake"), files(folder / "oracle")
+    of_the_stream_alone = {path for path in found if "/indices/values/" in path}
+    assert oracle == {path: data for path, data in found.items() if path not in of_the_stream_alone}
+    assert len(sessions) == len(of_the_stream_alone)
+    assert not list((folder / "lake" / "live").rglob("*.parquet"))
+    for item in lived:
+        check_runs(item)
+    return lived
+
+
+def check_runs(lived: Lived) -> None:
+    day = lived.day
+    assert not [run for run in lived.runs if run[1] == "FAILED"]
+    if day.closed is not None:
+        assert [("market-open", "COMPLETED", day.closed)] == list(lived.runs)
+        return
     # A trigger may start a run twice, of which the second finds nothing to do, if its turn comes at all.
-    states = _ended(deployed, "stream", before)
-    assert ("FAILED" not in states, is_killed) == (True, states.count("CRASHED") == 1)
-    assert states.count("COMPLETED") >= len(AssetClass)
-    assert oracle == {path: data for path, data in found.items() if "/indices/values/" not in path}
-    assert len(found) == len(oracle) + 1
-    assert not list((tmp_path / "lake" / "live").rglob("*.parquet"))
+    assert (day.killed is not None) == lived.count("stream", "CRASHED")
+    assert lived.count("stream", "COMPLETED") >= len(AssetClass)
+    assert len(day.faults) == lived.struck
 
 
-def test_a_holiday_is_completed_with_its_reason_and_nothing_is_started(
+def test_an_ordinary_session_a_holiday_and_a_half_day_run_themselves(
     deployed: PrefectServer, exchange: Simulation, tmp_path: Path
 ) -> None:
-    environment = {
-        **exchange.environment(tmp_path / "lake", **SETTINGS, XDG_STATE_HOME=str(tmp_path)),
-        **deployed.environment,
-        "MARKETLAKE__STREAM__CLOCK": "vendor",
-    }
-    before = len(runs(deployed, "stream"))
-    told(exchange, "/clock", {"pause": True, "set": "2025-09-01T09:20:00"})
-    with worker(deployed, environment):
-        said = deployed.run("deployment", "run", "market-open/weekday", "--watch", cwd=ROOT)
+    lived_through([ORDINARY, HOLIDAY, HALF], deployed, exchange, tmp_path)
 
-    assert "Completed" in said
-    assert ("COMPLETED", "market closed: Labor Day") in runs(deployed, "market-open")
-    assert before == len(runs(deployed, "stream"))
+
+@pytest.mark.soak
+def test_a_week_runs_itself(deployed: PrefectServer, exchange: Simulation, tmp_path: Path) -> None:
+    lived = lived_through(WEEK, deployed, exchange, tmp_path)
+
+    (ROOT / "docs" / "work-log.md").write_text("\n".join(work_log(lived, tmp_path / "lake")) + "\n")
+
+
+def work_log(lived: Sequence[Lived], lake: Path) -> Iterator[str]:
+    """What a week's runs did and said, for a person to read."""
+    yield "# A week that ran itself"
+    yield ""
+    yield "Written by `pytest -m soak tests/integration/flows/test_session.py -k week`: a simulated week under a real"
+    yield "Prefect server and worker, faults on the lines, flows killed, nobody touching anything. Every raw and"
+    yield "consolidated file was held against a backfill of the same sessions and is equal, byte for byte."
+    for item in lived:
+        day = item.day
+        yield f"\n## {day.day:%A, %Y-%m-%d}\n"
+        if day.faults or day.killed:
+            told_faults = [f"{feed}: {action} at {clock}" for clock, feed, action in day.faults]
+            killed = [f"the flow of {day.killed} killed"] if day.killed else []
+            yield f"Faults: {'; '.join([*told_faults, *killed])}. {item.struck} struck."
+            drops = ", ".join(f"{feed} {count}" for feed, count in item.drops.items())
+            yield f"Connections lost, by the last recorder's count: {drops}.\n"
+        yield "| flow | state | said |"
+        yield "|---|---|---|"
+        for flow, state, said in item.runs:
+            yield f"| {flow} | {state.lower()} | {said if said != 'None' else ''} |"
+        if day.closed is None:
+            yield "\n| table | how | seconds | rows |"
+            yield "|---|---|---|---|"
+            for (table, how), (seconds, rows) in sorted(covered(lake, day.day).items()):
+                yield f"| {table} | {how} | {seconds:,} | {rows:,} |"
+
+
+def covered(lake: Path, session: date) -> dict[tuple[str, str], tuple[int, int]]:
+    """Seconds and rows by table and label, over all tickers, from the ledger's records."""
+    seconds: Counter[tuple[str, str]] = Counter()
+    rows: Counter[tuple[str, str]] = Counter()
+    for path in (lake / "ledger" / "raw").rglob(f"session={session}/record.json"):
+        table = "/".join(path.relative_to(lake / "ledger" / "raw").parts[:2])
+        for item in json.loads(path.read_text())["coverage"]:
+            key = table, str(item["how"])
+            seconds[key] += (item["end_ns"] - item["start_ns"]) // 10**9
+            rows[key] += item["rows"]
+    return {key: (seconds[key], rows[key]) for key in seconds}
 
 
 def test_a_watchdog_outside_of_prefect_tells_a_person_who_is_not_heard(tmp_path: Path) -> None:
@@ -161,7 +296,7 @@ def test_a_watchdog_outside_of_prefect_tells_a_person_who_is_not_heard(tmp_path:
             "MARKETLAKE__SLACK__CHANNEL": "C0123456789",
             "MARKETLAKE__SLACK__API_URL": slack.url,
         }
-        done = marketlake("watchdog", "--session", str(SESSION), env=env)
+        done = marketlake("watchdog", "--session", "2025-08-29", env=env)
         closed = marketlake("watchdog", "--session", "2025-09-01", env=env)
 
     assert done.returncode == 7, done.stderr

@@ -409,7 +409,7 @@ def test_subscriptions_change_on_the_living_connection() -> None:
 
     _, journal = connect(script, limits=PATIENT, meanwhile=change)
 
-    assert [("subscribe", "A.SPY"), ("unsubscribe", "Q.SPY")] == [(item["action"], item["params"]) for item in heard]
+    assert [("unsubscribe", "Q.SPY"), ("subscribe", "A.SPY")] == [(item["action"], item["params"]) for item in heard]
     assert [["AM.SPY", "Q.SPY", "T.SPY"], ["A.SPY"]] == [item["accepted"] for item in journal.facts("subscribed")]
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketlake.selection import OpeningSource, choose, opening_price, roots_of
+from marketlake.selection import OpeningSource, choose, later_centres, opening_price, roots_of
 from marketlake.tables import TABLES, Refusal, Span
 
 SESSION = date(2024, 12, 16)  # a Monday; SPY options expire on each of the following days
@@ -261,8 +261,34 @@ def chains(draw: st.DrawFn) -> list[Listed]:
 def test_any_chain_gives_what_the_rule_says_whatever_its_order(
     chain: list[Listed], opens: Decimal, percent: Decimal, limit: int, expiries: int, seed: int
 ) -> None:
+    check_choice(chain, opens, percent, limit, expiries, random.Random(seed))
+
+
+def test_two_thousand_random_chains_give_what_the_rule_says() -> None:
+    for seed in range(2_000):
+        chance = random.Random(seed)
+        days = chance.sample(range(-2, 5), chance.randint(1, 4))
+        listed = [
+            Listed(
+                SESSION + timedelta(days=chance.choice(days)),
+                Decimal(chance.randint(1180, 1220)) / 2,
+                chance.choice(["call", "put", "call", "put", None]),
+                chance.choice(["SPY", "SPY", "SPY", "SPY1"]),
+                chance.choice([100.0, 100.0, 100.0, 150.0, None]),
+                chance.choice([None, None, None, "[]"]),
+            )
+            for _ in range(chance.randint(0, 120))
+        ]
+        chain = list({one.ticker: one for one in listed}.values())
+        opens = Decimal(chance.randint(59_000, 61_000)) / 100
+        check_choice(chain, opens, Decimal(1), chance.choice([1, 7, 30]), chance.randint(1, 3), chance)
+
+
+def check_choice(
+    chain: list[Listed], opens: Decimal, percent: Decimal, limit: int, expiries: int, chance: random.Random
+) -> None:
     shuffled = list(chain)
-    random.Random(seed).shuffle(shuffled)
+    chance.shuffle(shuffled)
 
     table = choose(contract_table(chain), opens, SESSION, "SPY", percent, limit, expiries)
     again = choose(contract_table(shuffled), opens, SESSION, "SPY", percent, limit, expiries)
@@ -309,3 +335,44 @@ def test_before_the_open_and_after_the_close_there_is_no_opening_price() -> None
 
     assert opening_price(bars, SESSION) is None
     assert opening_price(minute_bars(), SESSION) is None
+
+
+def minutes(*closes: float) -> pa.Table:
+    bars = minute_bars(*((at(14, 30) + timedelta(minutes=number), Span.MINUTE, 600.0) for number in range(len(closes))))
+    return bars.set_column(bars.schema.get_field_index("close"), bars.schema.field("close"), pa.array(closes))
+
+
+@pytest.mark.parametrize(
+    ("closes", "percent", "expected"),
+    [
+        ([600.0, 602.9, 597.1, 600.0], "0.5", []),
+        ([603.0, 600.0, 606.02, 605.0, 602.0], "0.5", ["603.0", "606.02", "602.0"]),
+        ([603.0, 599.99, 603.0], "0.5", ["603.0"]),
+        ([700.0, 500.0], "0", []),
+    ],
+)
+def test_a_centre_is_a_close_that_lies_far_enough_from_the_one_before(
+    closes: list[float], percent: str, expected: list[str]
+) -> None:
+    bars = pa.concat_tables(
+        [minutes(*closes), minute_bars((at(12, 0), Span.MINUTE, 900.0), (at(14, 30), "second", 9.0))]
+    )
+
+    assert [Decimal(text) for text in expected] == later_centres(bars, Decimal(600), SESSION, Decimal(percent))
+
+
+def test_what_is_chosen_around_a_later_price_joins_what_was_chosen_at_the_open() -> None:
+    contracts = contract_table(dollar_strikes(SESSION, 580, 640))
+
+    table = choose(contracts, Decimal(600), SESSION, "SPY", PERCENT, 6, 1, later=[Decimal(607), Decimal(620)])
+
+    strikes = {599, 600, 601, 606, 607, 608, 619, 620, 621}
+    assert strikes == {int(ticker[-8:]) // 1000 for ticker, refusal in refusals(table).items() if refusal is None}
+    ranks = dict(zip(table["ticker"].to_pylist(), table["rank"].to_pylist(), strict=True))
+    assert {strike for strike in strikes if ranks[f"O:SPY241216C{strike * 1000:08d}"] is None} == {
+        607,
+        608,
+        619,
+        620,
+        621,
+    }
