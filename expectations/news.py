@@ -7,9 +7,9 @@ import pandas as pd
 from great_expectations.expectations.expectation import Expectation
 
 from expectations.relations import relation
-from expectations.rules import holds, instant_in_calendar, of_each_text, one_of, required_present
+from expectations.rules import between, holds, instant_in_calendar, of_each_text, one_of, required_present
 from expectations.view import Mask
-from marketlake.tables import Table
+from marketlake.tables import SentimentSource, Table
 
 SENTIMENTS: Final = ("positive", "neutral", "negative")
 _WORD: Final = re.compile(r"[!-~]{1,32}")  # printable ASCII without the blank
@@ -28,6 +28,8 @@ def rules(table: Table) -> list[Expectation]:
         instant_in_calendar("published"),
         holds(title_not_blank, ["title"], "An article has a title."),
         one_of("sentiment", SENTIMENTS, "The words that the vendor documents; they become numbers downstream."),
+        one_of("sentiment_source", tuple(SentimentSource), "Whose word it is."),
+        between("sentiment_compound", -1, 1, "VADER's score lies between them."),
     ]
 
 

@@ -50,7 +50,11 @@ class AskKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question: ``first`` to ``last`` are the New York dates it is about, ``params`` are in the order sent."""
+    """One question: ``first`` to ``last`` are the New York dates it is about, ``params`` are in the order sent.
+
+    ``is_so_far``: it is about what there is at the moment, of a session that runs. Its answer is no answer to the same
+    question about the whole session, whatever a clock says, and is asked for each time.
+    """
 
     table: str
     owner: str
@@ -61,6 +65,7 @@ class Ask:
     kind: AskKind
     first: date
     last: date
+    is_so_far: bool = False
 
     @property
     def target(self) -> str:
@@ -72,7 +77,7 @@ class Ask:
         """The name of the chain's folder: readable, and different for each different request."""
         digest = hashlib.sha256(self.target.encode()).hexdigest()[:12]
         parts = [quote(part, safe="") for part in (self.ticker, self.span or "") if part]
-        return "-".join([*(parts or [self.kind.value]), digest])
+        return "-".join([*(parts or [self.kind.value]), digest, *(["so-far"] if self.is_so_far else [])])
 
     @property
     def folder(self) -> str:
@@ -131,6 +136,11 @@ def trades_ask(table: Table, owner: str, ticker: str, session: date, page_size: 
 def quotes_ask(table: Table, owner: str, ticker: str, session: date, page_size: int) -> Ask:
     """Every quote of one ticker in the New York day of a session."""
     return _ticks_ask(table, owner, ticker, session, kind=AskKind.QUOTES, page_size=page_size)
+
+
+def so_far(ask: Ask) -> Ask:
+    """The same about what there is of it at the moment."""
+    return replace(ask, is_so_far=True)
 
 
 def part_of_ticks_ask(ask: Ask, start_ns: int, end_ns: int) -> Ask:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from marketlake.sessions import is_session, regular_hours, session_dates_of
-from marketlake.tables import Layer, Span, Table
+from marketlake.tables import Layer, SentimentSource, Span, Table
 from marketlake.tickers import AssetClass, OptionTicker
 
 type Positions = NDArray[np.int64]
@@ -82,7 +82,7 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "adjusted": "The contract delivers something other than 100 units of its underlying.",
         "not_call_or_put": 'The vendor calls its type "other".',
     },
-    "news": {"without_sentiment": "The vendor has no sentiment for the ticker."},
+    "news": {"sentiment_of_vader": "The vendor has no sentiment for the ticker; VADER's of the article stands in."},
 }
 """By table, the facts that are counted, and a sentence about each; tables that are not named have none."""
 
@@ -114,7 +114,7 @@ def _masks(table: Table, rows: pa.Table) -> dict[str, Mask]:
         return {"out_of_hours": _out_of_hours(table, rows)}
     if "strike" in names:
         return {"adjusted": adjusted(rows), "not_call_or_put": _true(pc.is_null(rows["right"]))}
-    return {"without_sentiment": _true(pc.is_null(rows["sentiment"]))}
+    return {"sentiment_of_vader": _true(pc.equal(rows["sentiment_source"], SentimentSource.VADER.value))}
 
 
 def _bar_masks(table: Table, rows: pa.Table) -> dict[str, Mask]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 
-from marketlake.asks import bars_ask
+from marketlake.asks import bars_ask, so_far
 from marketlake.dedupe import last_revision
 from marketlake.desk import Desk
 from marketlake.errors import UsageError
@@ -70,7 +70,7 @@ def _minute_bars_of(underlying: Underlying, session: date, desk: Desk, *, is_run
         TABLES[kind], underlying.price_ticker, underlying.price_ticker, Span.MINUTE, session, session,
         desk.settings.sources.page_size,
     )  # fmt: skip
-    pages = desk.vendor.pages(ask, newer_than=desk.now() if is_running else None)
+    pages = desk.vendor.pages(so_far(ask) if is_running else ask)
     rows = pa.concat_tables([parse(ask, page.body).rows for page in pages])
     passed = np.ones(rows.num_rows, dtype=bool)
     passed[desk.check(TABLES[kind], rows).rows] = False

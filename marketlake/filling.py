@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from marketlake.asks import Ask, bars_ask, part_of_ticks_ask, quotes_ask, trades_ask
+from marketlake.asks import Ask, bars_ask, part_of_ticks_ask, quotes_ask, so_far, trades_ask
 from marketlake.coverage import difference
 from marketlake.desk import Desk
 from marketlake.errors import KeyRefused, MarketlakeError, is_transient
@@ -157,8 +157,7 @@ class Filling:
             yield part_of_ticks_ask(day, gap.start_ns, gap.end_ns), [gap]
 
     def _rows_of(self, ask: Ask) -> pa.Table:
-        pages = self._desk.vendor.pages(ask, newer_than=self._desk.now())
-        return pa.concat_tables([parse(ask, page.body).rows for page in pages])
+        return pa.concat_tables([parse(ask, page.body).rows for page in self._desk.vendor.pages(so_far(ask))])
 
     def _not_now(self, subscription: Subscription, gaps: Sequence[Gap], error: MarketlakeError) -> None:
         if is_transient(error):

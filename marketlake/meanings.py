@@ -157,9 +157,13 @@ COLUMN_MEANINGS: Final[Mapping[tuple[str, str], Meaning]] = {
     (ANY, "description"): Meaning("summary", "the vendor gives none"),
     (ANY, "keywords"): Meaning("the vendor's keywords", "the vendor gives none"),
     (ANY, "sentiment"): Meaning(
-        "`positive`, `neutral` or `negative` about this ticker, by the vendor", "the vendor has none for this ticker"
+        "`positive`, `neutral` or `negative`: the vendor's word about this ticker, else VADER's about the article"
     ),
+    (ANY, "sentiment_source"): Meaning("whose word that is (see SentimentSource)"),
     (ANY, "sentiment_reasoning"): Meaning("the vendor's sentence about why", "the vendor has none for this ticker"),
+    (ANY, "sentiment_compound"): Meaning(
+        "VADER's compound score of title and description, from -1 to 1", "the sentiment is the vendor's"
+    ),
     # Reference.
     ("dividends", "id"): Meaning("the vendor's id of the dividend", "the vendor gives none: older rows"),
     (ANY, "ex_dividend_date"): Meaning("from its open on the share trades without the dividend"),

@@ -189,7 +189,8 @@ class Vendor:
                 is_final = received_ns >= to_ns(final)
             walk.delayed.append(walk.answer.accept(page.body).is_delayed)
         # A run that was cut goes on, also one that asked for something newer; an answer that was whole has served.
-        if newer_than is not None and walk.answer.is_complete and received_ns < to_ns(newer_than):
+        is_old = newer_than is not None and received_ns < to_ns(newer_than)
+        if walk.answer.is_complete and (ask.is_so_far or is_old):
             return None
         # An answer from before the session was over may be finished while that is still so; then it has served.
         may_serve = is_final or (now < final and not walk.answer.is_complete)

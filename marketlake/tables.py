@@ -61,6 +61,13 @@ class PriceSource(StrEnum):
     BAR_CLOSE = "bar_close"
 
 
+class SentimentSource(StrEnum):
+    """Whose word an article's sentiment is."""
+
+    VENDOR = "vendor"  # about the ticker
+    VADER = "vader"  # about the article: the vendor says nothing about the ticker
+
+
 class Reason(StrEnum):
     """Why a row of option_minutes has no implied volatility; the first that applies, in this order."""
 
@@ -310,10 +317,10 @@ _NEWS = pa.schema(
         pa.field("article_url", pa.string()),
         pa.field("description", pa.string()),
         pa.field("keywords", pa.list_(pa.string())),
-        pa.field(
-            "sentiment", pa.string()
-        ),  # positive, neutral, negative; null where the vendor has none for the ticker
+        pa.field("sentiment", pa.string(), nullable=False),  # positive, neutral, negative
+        pa.field("sentiment_source", pa.string(), nullable=False),
         pa.field("sentiment_reasoning", pa.string()),
+        pa.field("sentiment_compound", pa.float64()),  # VADER's score, -1 to 1
     ]
 )
 _DIVIDENDS = pa.schema(

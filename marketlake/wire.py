@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,8 +19,9 @@ from msgspec import Raw, Struct
 
 from marketlake.asks import Ask, AskKind
 from marketlake.errors import BrokenAnswer
+from marketlake.sentiment import score
 from marketlake.sessions import to_ns
-from marketlake.tables import TABLES, TIME
+from marketlake.tables import TABLES, TIME, SentimentSource
 from marketlake.tickers import Right
 from marketlake.vendor_rows import NS_PER_MS, ROW_TYPES, UNREADABLE, Article, Bar, Contract, Insight
 
@@ -249,16 +250,32 @@ def _explode(
         pairs.extend((article, ticker, insights.get(ticker)) for ticker in tickers)
         positions.extend([position] * len(tickers))
     rows = [article for article, _, _ in pairs]
-    insight_of_row = [insight for _, _, insight in pairs]
+    judged = [_sentiment_of(article, insight) for article, _, insight in pairs]
     values: dict[str, Values] = {
         **_same_named(("id", "title", "author", "article_url", "description", "keywords"), rows),
         "ticker": [ticker for _, ticker, _ in pairs],
         "published": [to_ns(article.published_utc) for article in rows],
         "publisher": [article.publisher.name if article.publisher else None for article in rows],
-        "sentiment": [insight.sentiment if insight else None for insight in insight_of_row],
-        "sentiment_reasoning": [insight.sentiment_reasoning if insight else None for insight in insight_of_row],
+        **{name: [getattr(item, name) for item in judged] for name in _Sentiment._fields},
     }
     return values, positions, unparsed
+
+
+class _Sentiment(NamedTuple):
+    """The columns of a row of news that say how it sounds."""
+
+    sentiment: str
+    sentiment_source: SentimentSource
+    sentiment_reasoning: str | None = None
+    sentiment_compound: float | None = None
+
+
+def _sentiment_of(article: Article, insight: Insight | None) -> _Sentiment:
+    """The vendor's word about the ticker, else VADER's about the article."""
+    if insight is not None and insight.sentiment is not None:
+        return _Sentiment(insight.sentiment, SentimentSource.VENDOR, insight.sentiment_reasoning)
+    scored = score(article.title, article.description)
+    return _Sentiment(scored.sentiment, SentimentSource.VADER, None, scored.compound)
 
 
 _FIELDS_OF_BARS: Final = {

@@ -295,7 +295,8 @@ def _article(row: dict[str, object]) -> dict[str, object]:
         "publisher": None if row["publisher"] is None else {"name": row["publisher"]},
         "tickers": [row["ticker"]],
     }
-    if row["sentiment"] is not None:
+    # What marketlake made of it itself, no vendor ever said.
+    if row["sentiment"] is not None and row.get("sentiment_source", "vendor") == "vendor":
         insight = {"ticker": row["ticker"], "sentiment": row["sentiment"]}
         article["insights"] = [insight | {"sentiment_reasoning": row["sentiment_reasoning"]}]
     return {name: value for name, value in article.items() if value is not None}

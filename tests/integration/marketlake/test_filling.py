@@ -13,6 +13,7 @@ from scripted_vendor import Reply, http, ok, scripted_vendor
 from seam import Time, seam
 
 from expectations import check
+from marketlake.asks import bars_ask
 from marketlake.desk import Desk
 from marketlake.feeds import Subscription
 from marketlake.filling import Filling
@@ -22,7 +23,7 @@ from marketlake.segments import Segments, filled_paths, remove_segments, segment
 from marketlake.sessions import to_ns
 from marketlake.settings import Settings
 from marketlake.store import LocalStore
-from marketlake.tables import TABLES, Partition
+from marketlake.tables import TABLES, Partition, Span
 from marketlake.tickers import AssetClass
 from marketlake.windows import Grid
 
@@ -63,6 +64,7 @@ class Session:
     """A session of the shares' feed that runs, and what came of it so far."""
 
     filling: Filling
+    desk: Desk
     lake: Lake
     requests: list[str]
 
@@ -89,12 +91,12 @@ class Session:
 
 
 @contextmanager
-def running(folder: Path, replies: Sequence[Reply]) -> Iterator[Session]:
+def running(folder: Path, replies: Sequence[Reply], today: date = SESSION) -> Iterator[Session]:
     with scripted_vendor(replies) as vendor:
-        time, store = Time(datetime.fromisoformat(f"{SESSION}T11:05:00-04:00")), LocalStore(folder / "lake")
+        time, store = Time(datetime.fromisoformat(f"{today}T11:05:00-04:00")), LocalStore(folder / "lake")
         lake = Lake(store)
         desk = Desk(seam(vendor.url, folder / "lake", time=time), lake, check, Settings(), time.utc, "a test")
-        yield Session(Filling(Segments(store, AssetClass.STOCKS, Grid(SESSION)), desk), lake, vendor.requests)
+        yield Session(Filling(Segments(store, AssetClass.STOCKS, Grid(SESSION)), desk), desk, lake, vendor.requests)
 
 
 def minutes_of(rows: pa.Table) -> list[int]:
@@ -157,3 +159,14 @@ def test_what_the_plan_does_not_give_is_not_asked_for_again(tmp_path: Path, capl
         assert [] == session.due({BARS: [("09:32", "10:40")]})
 
     assert "what was missed of AM.SPY is left to the healing" in caplog.text
+
+
+@pytest.mark.parametrize("today", [SESSION, date(2025, 9, 5)], ids=["by its own clock", "in a replay, a week later"])
+def test_what_was_said_while_the_session_ran_is_no_answer_for_all_of_it(today: date, tmp_path: Path) -> None:
+    ask = bars_ask(TABLES["stock_bars"], "SPY", "SPY", Span.MINUTE, SESSION, SESSION, 50_000)
+    with running(tmp_path, [bars(0, 1), bars(0, 1, 2)], today) as session:
+        assert [(2, 0, 0)] == session.fill({BARS: [("09:32", "09:40")]})
+        (page,) = session.desk.vendor.pages(ask)
+
+    assert page.fetched
+    assert b'"resultsCount": 3' in page.body

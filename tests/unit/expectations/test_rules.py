@@ -47,7 +47,7 @@ CONTRACT = {
 ARTICLE = {
     "id": "9f2c", "ticker": "SPY", "published": TEN, "title": "Index fund sees inflow", "author": None,
     "publisher": "Example Wire", "article_url": None, "description": None, "keywords": ["etf"],
-    "sentiment": "positive", "sentiment_reasoning": None,
+    "sentiment": "positive", "sentiment_source": "vendor", "sentiment_reasoning": None, "sentiment_compound": None,
 }  # fmt: skip
 DIVIDEND = {
     "ticker": "SPY", "id": "E1", "ex_dividend_date": date(2025, 9, 19), "declaration_date": None, "record_date": None,
@@ -188,7 +188,9 @@ EXAMPLES: dict[str, dict[str, tuple[Row, Row]]] = {
         "ticker_is_word": ({"ticker": "X:BTCUSD"}, {"ticker": "SPY QQQ"}),
         "published_in_calendar": ({"published": at("2016-05-02T00:00:00")}, {"published": at("1970-01-01")}),
         "title_not_blank": ({"title": "?"}, {"title": " \t"}),
-        "sentiment_known": ({"sentiment": None}, {"sentiment": "bullish"}),
+        "sentiment_known": ({"sentiment": "neutral"}, {"sentiment": "bullish"}),
+        "sentiment_source_known": ({"sentiment_source": "vader"}, {"sentiment_source": "a person"}),
+        "sentiment_compound_in_range": ({"sentiment_compound": -1.0}, {"sentiment_compound": 1.01}),
     },
     "dividends": OF_SHARE
     | {

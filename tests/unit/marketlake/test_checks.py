@@ -31,7 +31,7 @@ CONTRACT = {
     "ticker": CALL, "expiry": date(2025, 8, 29), "strike": 645, "right": "call", "shares_per_contract": 100.0,
     "chosen": False,
 }  # fmt: skip
-ARTICLE = {"id": "1", "ticker": "SPY", "published": NOON, "title": "Rates", "sentiment": "neutral"}
+ARTICLE = {"id": "1", "ticker": "SPY", "published": NOON, "title": "Rates", "sentiment_source": "vendor"}
 
 
 def counts(table: str, *rows: Row) -> dict[str, int]:
@@ -94,7 +94,9 @@ def counts(table: str, *rows: Row) -> dict[str, int]:
             "option_contracts", CONTRACT | {"additional_underlyings": "[]"}, {"adjusted": 1}, id="other-deliverables"
         ),
         pytest.param("option_contracts", CONTRACT | {"right": None}, {"not_call_or_put": 1}, id="other"),
-        pytest.param("news", ARTICLE | {"sentiment": None}, {"without_sentiment": 1}, id="no-sentiment"),
+        pytest.param(
+            "news", ARTICLE | {"sentiment_source": "vader"}, {"sentiment_of_vader": 1}, id="sentiment-of-vader"
+        ),
         pytest.param("splits", {"ticker": "AAPL", "split_from": 1.0, "split_to": 7.0}, {}, id="no-facts-declared"),
     ],
 )

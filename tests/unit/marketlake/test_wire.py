@@ -206,10 +206,37 @@ def test_an_article_is_one_row_a_ticker_with_the_insight_of_that_ticker() -> Non
     insights = [*ARTICLE["insights"], {"ticker": "IVV", "sentiment": "neutral", "sentiment_reasoning": "Named."}]
     rows = parsed(NEWS, {**ARTICLE, "insights": insights}).rows.to_pylist()
 
-    expected = [("SPY", None), ("VOO", "positive"), ("IVV", "neutral")]
-    assert expected == [(row["ticker"], row["sentiment"]) for row in rows]
+    expected = [("SPY", "vader"), ("VOO", "vendor"), ("IVV", "vendor")]
+    assert expected == [(row["ticker"], row["sentiment_source"]) for row in rows]
+    assert ["positive", "neutral"] == [row["sentiment"] for row in rows[1:]]
     assert {"Example Wire"} == {row["publisher"] for row in rows}
     assert {datetime(2024, 12, 20, 14, 5, tzinfo=UTC)} == {row["published"].to_pydatetime() for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("text", "compound", "sentiment"),
+    [
+        # The examples of its authors: https://github.com/cjhutto/vaderSentiment#code-examples.
+        ("VADER is smart, handsome, and funny.", 0.8316, "positive"),
+        ("The book was only kind of good.", 0.3832, "positive"),
+        ("VADER is not smart, handsome, nor funny.", -0.7424, "negative"),
+        ("The book was on the table.", 0.0, "neutral"),
+    ],
+)
+def test_where_the_vendor_says_nothing_vader_reads_title_and_description(
+    text: str, compound: float, sentiment: str
+) -> None:
+    article = {
+        **ARTICLE,
+        "tickers": ["SPY"],
+        "insights": [{"ticker": "SPY"}],
+        "title": "On a table",
+        "description": text,
+    }
+    row = only_row(NEWS, article)
+
+    assert (sentiment, "vader", None) == (row["sentiment"], row["sentiment_source"], row["sentiment_reasoning"])
+    assert compound == row["sentiment_compound"]
 
 
 def test_the_rows_of_an_article_all_point_to_its_place_on_the_page() -> None:
