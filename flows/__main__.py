@@ -167,6 +167,18 @@ def stream(
     _print_json(report.as_json()) if as_json else print_stream(report)
 
 
+@cli.command("poll-news")
+@click.option("--session", type=DATE, help="Which session (default: today's)")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def poll_news(*, session: datetime | None, as_json: bool) -> None:
+    """Publish the news of a session again and again until it has closed."""
+    from flows.poll_news import poll_news as flow  # noqa: PLC0415
+    from flows.printing import print_news  # noqa: PLC0415
+
+    report = flow.fn(_day(session))
+    _print_json(report.as_json()) if as_json else print_news(report)
+
+
 @cli.command()
 @click.option("--tables", callback=_listed, help="Besides what was streamed (default: sources.tables)")
 @click.option("--tickers", callback=_listed, help="SPY,I:VIX,O:…,@chosen or @all (default: the configured ones)")

@@ -12,10 +12,12 @@ from tasks.morning import (
     is_over,
     keep_morning,
     look_at_calendar,
+    news_are_wanted,
     options_are_wanted,
     start_feed,
     start_healing,
     start_options,
+    start_polling,
     underlyings,
 )
 from tasks.naming import named
@@ -29,7 +31,7 @@ from tasks.step import take
     on_crashed=[tell_slack],
 )
 def market_open(session: date | None = None) -> State[str]:
-    """Start a run for each feed of today's session, each its own, so that one that dies takes no other with it.
+    """Start a run for each feed of today's session and its news, each its own: one that dies takes no other with it.
 
     What runs already is left alone: to start this flow again through the day is a net under all other ways of seeing
     that a run is gone.
@@ -44,6 +46,8 @@ def market_open(session: date | None = None) -> State[str]:
             runs += [take(start_feed, feed, morning.day) for feed in feeds_before_the_open()]
             if options_are_wanted():
                 runs += [take(start_options, underlying, morning.day) for underlying in underlyings()]
+            if news_are_wanted():
+                runs.append(take(start_polling, morning.day))
         runs.append(take(start_healing, morning.day))
     keep_morning(morning, runs)
     return Completed(message=morning.reason)

@@ -16,6 +16,7 @@ from marketlake.preview import Preview
 from marketlake.quarantine import QuarantineSummary
 from marketlake.sessions import NEW_YORK
 from marketlake.strip import SIGNS, around_the_stream, text_of
+from tasks.news import NewsReport
 from tasks.pictures import Demonstration
 from tasks.reports import BackfillReport
 from tasks.stream import StreamReport
@@ -45,6 +46,14 @@ def print_backfill(report: BackfillReport) -> None:
         _console.print("Nothing was asked: the ledger covers all that was meant and is over at the vendor.")
     if report.postponed:
         _console.print(f"Not over yet at the vendor: {', '.join(str(day) for day in report.postponed)}")
+
+
+def print_news(report: NewsReport) -> None:
+    """How often was asked, and what came."""
+    _console.print(
+        f"{report.session}: {report.polls} polls, {report.added} rows of news came, {report.withdrawn} were taken "
+        f"back, {report.rows} stand; {report.missed} times the vendor did not answer"
+    )
 
 
 def print_stream(report: StreamReport) -> None:

@@ -334,6 +334,9 @@ class SourceSettings(Section):
         description="What is recorded live, by feed; a feed that is not named keeps its default, and an empty list "
         "switches it off.",
     )
+    news_poll_minutes: Whole = Field(
+        5, ge=1, le=60, description="Minutes of session time from one poll of the news to the next."
+    )
     chunk_days: Whole = Field(
         31, ge=1, le=31, description="Most days that one batch asks for; lower it where sessions are large."
     )

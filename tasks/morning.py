@@ -53,6 +53,12 @@ def start_options(underlying: str, session: date) -> str:
     return start_run("discover-options/at-open", {"underlying": underlying, "session": session.isoformat()})
 
 
+@task(name="start polling", task_run_name="start polling news of {session}", cache_policy=NO_CACHE)
+def start_polling(session: date) -> str:
+    """See that a run polls the news of a session; the name of the run that does."""
+    return start_run("poll-news/session", {"session": session.isoformat()})
+
+
 @task(name="start healing", task_run_name="heal {session} after the close", cache_policy=NO_CACHE)
 def start_healing(session: date) -> str:
     """See that a run heals a session once its history is whole; the name of the run that does.
@@ -85,6 +91,11 @@ def feeds_before_the_open() -> list[AssetClass]:
 def options_are_wanted() -> bool:
     """Whether anything of options is switched on."""
     return bool(settings().sources.streams.get(AssetClass.OPTIONS.value))
+
+
+def news_are_wanted() -> bool:
+    """Whether news are collected."""
+    return "news" in settings().sources.tables
 
 
 def underlyings() -> Sequence[str]:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 PATIENCE_S = 240
 SETTINGS = {
     "MARKETLAKE__SOURCES__TABLES": json.dumps(
-        ["stock_bars", "index_bars", "option_contracts", "option_bars", "treasury_yields"]
+        ["stock_bars", "index_bars", "option_contracts", "option_bars", "news", "treasury_yields"]
     ),
     "MARKETLAKE__SOURCES__STREAMS__STOCKS": json.dumps(["minute_bars"]),
     "MARKETLAKE__SOURCES__STREAMS__OPTIONS": json.dumps(["minute_bars"]),
@@ -181,7 +181,7 @@ class Market:
         return report is not None and report.is_subscribed
 
 
-FLOWS = ("market-open", "discover-options", "stream", "heal", "consolidate")
+FLOWS = ("market-open", "discover-options", "stream", "poll-news", "heal", "consolidate")
 
 
 def _ended(server: PrefectServer, flow: str, before: Mapping[str, int]) -> list[str]:
@@ -230,6 +230,7 @@ def check_runs(lived: Lived) -> None:
     # A trigger may start a run twice, of which the second finds nothing to do, if its turn comes at all.
     assert (day.killed is not None) == lived.count("stream", "CRASHED")
     assert lived.count("stream", "COMPLETED") >= len(AssetClass)
+    assert lived.count("poll-news", "COMPLETED") == 1
     assert len(day.faults) == lived.struck
 
 
