@@ -212,6 +212,18 @@ def heal(
 
 
 @cli.command()
+@click.option("--session", type=DATE, help="Which session (default: the newest complete one)")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def restate(*, session: datetime | None, as_json: bool) -> None:
+    """Fetch the bars of a session again, and say what was corrected."""
+    from flows.next_day import next_day as flow  # noqa: PLC0415
+    from flows.printing import print_restatements  # noqa: PLC0415
+
+    found = flow.fn(_day(session))
+    _print_json({"restatements": [item.as_json() for item in found]}) if as_json else print_restatements(found)
+
+
+@cli.command()
 @click.option("--session", type=DATE, help="Which session (default: today's, once it is past --by)")
 @click.option("--by", type=click.DateTime(formats=["%H:%M"]), default="09:40", show_default=True, help="New York")
 def watchdog(*, session: datetime | None, by: datetime) -> None:

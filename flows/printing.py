@@ -14,6 +14,7 @@ from marketlake.discover import Selection
 from marketlake.ledger import How
 from marketlake.preview import Preview
 from marketlake.quarantine import QuarantineSummary
+from marketlake.restating import Restatement
 from marketlake.sessions import NEW_YORK
 from marketlake.strip import SIGNS, around_the_stream, text_of
 from tasks.news import NewsReport
@@ -54,6 +55,15 @@ def print_news(report: NewsReport) -> None:
         f"{report.session}: {report.polls} polls, {report.added} rows of news came, {report.withdrawn} were taken "
         f"back, {report.rows} stand; {report.missed} times the vendor did not answer"
     )
+
+
+def print_restatements(found: Sequence[Restatement]) -> None:
+    """What was corrected, and where each row of it stands."""
+    if not found:
+        _console.print("Nothing was corrected.")
+        return
+    rows = [(str(item.partition), item.changed, item.added, item.removed, item.path) for item in found]
+    _grid("Corrected", ("partition", "changed", "added", "removed", "rows"), rows)
 
 
 def print_stream(report: StreamReport) -> None:

@@ -123,8 +123,11 @@ class Witnessed:
 Witness = Callable[[pa.Table, pa.Table, Sequence[Coverage]], Witnessed]
 """Told the rows, the refused rows and the coverage that are about to be published; raises where that is not whole."""
 
+Restate = Callable[[Partition, pa.Table], None]
+"""What is told, under the lease, of the rows that a partition will have, before it has them."""
 
-def run_batch(batch: Batch, desk: Desk, witness: Witness | None = None) -> Outcome:
+
+def run_batch(batch: Batch, desk: Desk, witness: Witness | None = None, *, restate: Restate | None = None) -> Outcome:
     """Ask for everything a batch wants, then check and publish its partitions one by one.
 
     Raises:
@@ -146,7 +149,7 @@ def run_batch(batch: Batch, desk: Desk, witness: Witness | None = None) -> Outco
     rows = _Rows.judged(table, batch.title, batch.partitions, answers, desk.check)
     stored = refused = dropped = 0
     for number, partition in enumerate(batch.partitions):
-        published = _publish(partition, rows, number, asked_at_ns, desk, witness=witness)
+        published = _publish(partition, rows, number, asked_at_ns, desk, witness=witness, restate=restate)
         stored += sum(item.rows for item in published)
         refused += sum(item.refused for item in published)
         dropped += sum(item.duplicates + item.superseded for item in published)
@@ -320,6 +323,7 @@ def _publish(
     *,
     replaces: Record | None = None,
     witness: Witness | None = None,
+    restate: Restate | None = None,
 ) -> list[Coverage]:
     """Merge what came for a partition with what the lake holds of other tickers and spans, and publish it.
 
@@ -345,6 +349,8 @@ def _publish(
         if witness is not None:
             seen = witness(merged, refused, coverage)
             labels, refused, inputs = seen.labels, pa.concat_tables([refused, seen.refused]), seen.inputs
+        if restate is not None:
+            restate(partition, merged)
         desk.lake.publish(
             partition,
             merged,

@@ -87,6 +87,17 @@ def choose_session(lake: Lake, underlying: Underlying, session: date | None) -> 
     return Choice(underlying.symbol, None, reason)
 
 
+def is_outdated(lake: Lake, underlying: Underlying, session: date) -> bool:
+    """Whether a session was consolidated from something else than its partitions are by now."""
+    for name in ("market_minutes", "option_minutes"):
+        record = lake.record(Partition.of_session(TABLES[name], underlying.symbol, session))
+        for path, content in record.inputs if record is not None else ():
+            now = lake.record(Partition.from_path(path))
+            if now is None or now.content_hash != content:
+                return True
+    return False
+
+
 def run_session(
     underlying: Underlying,
     session: date,
