@@ -212,6 +212,24 @@ def heal(
 
 
 @cli.command()
+@click.argument("session", type=DATE)
+@click.option("--speed", type=float, default=60.0, show_default=True, help="Session seconds a second, 0.1 to 10,000")
+@click.option("--into", default="replay", show_default=True, help="A folder for it, which must not exist or be empty")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def replay(*, session: datetime, speed: float, into: str, as_json: bool) -> None:
+    """Serve a session of the lake as if it were live, record it anew, and hold both against each other."""
+    from flows.printing import print_replayed  # noqa: PLC0415
+    from flows.replay import replay as flow  # noqa: PLC0415
+    from marketlake.errors import ReplayDiffers  # noqa: PLC0415
+
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    replayed = flow.fn(session.date(), speed, into)
+    _print_json(replayed.as_json()) if as_json else print_replayed(replayed)
+    if replayed.differing:
+        raise ReplayDiffers(replayed.differing, replayed.folder)
+
+
+@cli.command()
 @click.option("--session", type=DATE, help="Which session (default: the newest complete one)")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
 def restate(*, session: datetime | None, as_json: bool) -> None:

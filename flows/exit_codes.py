@@ -10,6 +10,8 @@ from marketlake.errors import (
     LeaseHeld,
     MarketlakeError,
     RecorderFailed,
+    ReplayDiffers,
+    ReplayFailed,
     SessionUnheard,
     UsageError,
     VendorError,
@@ -27,6 +29,7 @@ class ExitCode(IntEnum):
     CHECK = 5  # a rule about a whole partition failed
     HELD = 6  # another process writes the partition, or records the feed
     UNHEARD = 7  # a session runs, and a feed of it is not being recorded
+    REPLAY = 8  # a session that was replayed failed on its way, or did not come to what is stored
 
 
 _CODES = (
@@ -36,6 +39,7 @@ _CODES = (
     (LakeError, ExitCode.LAKE),
     (CheckFailed, ExitCode.CHECK),
     (SessionUnheard, ExitCode.UNHEARD),
+    ((ReplayFailed, ReplayDiffers), ExitCode.REPLAY),
 )
 
 

@@ -19,6 +19,7 @@ from marketlake.sessions import NEW_YORK
 from marketlake.strip import SIGNS, around_the_stream, text_of
 from tasks.news import NewsReport
 from tasks.pictures import Demonstration
+from tasks.replaying import Replayed
 from tasks.reports import BackfillReport
 from tasks.stream import StreamReport
 
@@ -55,6 +56,13 @@ def print_news(report: NewsReport) -> None:
         f"{report.session}: {report.polls} polls, {report.added} rows of news came, {report.withdrawn} were taken "
         f"back, {report.rows} stand; {report.missed} times the vendor did not answer"
     )
+
+
+def print_replayed(replayed: Replayed) -> None:
+    """Which partitions came out as they are stored."""
+    _console.print(f"{replayed.session}, replayed into {replayed.folder}: {len(replayed.equal)} partitions are equal")
+    for name in replayed.differing:
+        _console.print(f"  not equal: {name}")
 
 
 def print_restatements(found: Sequence[Restatement]) -> None:

@@ -3,22 +3,16 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from marketlake.errors import UsageError
+from tasks.simulated import simulator
 
 # As many as are chosen by default.
 MOST_CONTRACTS = 30
 MARKER = ".marketlake-demo"
-# A cold start on a busy two-core machine takes seconds; a minute without a word means that something is wrong.
-SIMULATOR_PATIENCE_S = 60
 
 
 def show_demo(world: Path | None, folder: Path) -> None:
@@ -30,7 +24,7 @@ def show_demo(world: Path | None, folder: Path) -> None:
     started = time.monotonic()
     underlying = _underlying_of(world)
     _fresh(folder)
-    with _simulator(world, folder) as address:
+    with simulator(world, folder) as address:
         os.environ.update(
             {
                 "POLYGON_API_KEY": address["key"],
@@ -91,28 +85,3 @@ def _fresh(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / MARKER).touch()
-
-
-@contextmanager
-def _simulator(world: Path | None, folder: Path) -> Iterator[dict[str, str]]:
-    ready = folder / "simulator.json"
-    command = [sys.executable, "-m", "simulator", "--world", str(world or "synthetic"), "--ready", str(ready)]
-    log = (folder / "simulator.log").open("w+")
-    process = subprocess.Popen(command, stderr=log)  # noqa: S603 - our own interpreter
-    try:
-        deadline = time.monotonic() + SIMULATOR_PATIENCE_S
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                log.seek(0)
-                message = f"the simulator did not start: {log.read().strip()}"
-                raise UsageError(message)
-            time.sleep(0.05)
-        address: dict[str, str] = json.loads(ready.read_text())
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(SIMULATOR_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        log.close()

@@ -150,6 +150,34 @@ class LeaseHeld(LakeError):
     """Another writer owns the partition until its lease is released or expires."""
 
 
+class ReplayFailed(MarketlakeError):
+    """A command of a session that is replayed failed."""
+
+    def __init__(self, command: str, last_words: str, log: str) -> None:
+        super().__init__(command, last_words, log)
+        self.command = command
+        self.last_words = last_words
+        self.log = log
+
+    def __str__(self) -> str:
+        return f"marketlake {self.command} failed: {self.last_words}. Look at {self.log}, and replay again"
+
+
+class ReplayDiffers(MarketlakeError):
+    """A session that was replayed did not come to the rows that are stored."""
+
+    def __init__(self, partitions: tuple[str, ...], folder: str) -> None:
+        super().__init__(partitions, folder)
+        self.partitions = partitions
+        self.folder = folder
+
+    def __str__(self) -> str:
+        named = ", ".join(self.partitions)
+        return (
+            f"what was replayed is not what is stored: {named}. Hold the files under {self.folder} against the lake's"
+        )
+
+
 class RecordMismatch(LakeError):
     """A published file is not the one that its ledger record proves: the partition has to be done again."""
 

@@ -3,7 +3,7 @@
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -44,6 +44,10 @@ class Exchange:
     def session(self) -> date:
         """The trading date on its clock."""
         return datetime.fromisoformat(str(self._ask("GET", "/state")["clock"])).astimezone(NEW_YORK).date()
+
+    def turn_clock(self, change: Mapping[str, object]) -> None:
+        """Set it, let it run, or hold it: ``set``, ``speed``, ``pause``."""
+        self._ask("POST", "/clock", change)
 
     def rehearse(self, record: Callable[[AssetClass, date, datetime], StreamReport]) -> list[StreamReport]:
         """Go back to the morning, let the feeds be recorded for ten minutes with two drops, and return to the evening.
