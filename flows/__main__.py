@@ -253,7 +253,7 @@ def watchdog(*, session: datetime | None, by: datetime) -> None:
     from marketlake.morning import morning_of  # noqa: PLC0415
     from marketlake.sessions import NEW_YORK, to_ns  # noqa: PLC0415
     from marketlake.watchdog import unheard_feeds  # noqa: PLC0415
-    from tasks.alerts import tell_alarm  # noqa: PLC0415
+    from tasks.alarms import Alarm, raise_alarm  # noqa: PLC0415
     from tasks.desk import now, settings  # noqa: PLC0415
 
     here = now().astimezone(NEW_YORK)
@@ -267,7 +267,14 @@ def watchdog(*, session: datetime | None, by: datetime) -> None:
     unheard = unheard_feeds(settings(), morning.day, to_ns(now()))
     if unheard:
         error = SessionUnheard(morning.day, unheard)
-        tell_alarm(f"marketlake watchdog ({morning.day})", str(error))
+        facts = {"session": str(morning.day), "feeds": "; ".join(unheard)}
+        raise_alarm(
+            Alarm.SESSION_UNHEARD,
+            f"session.{morning.day}",
+            facts,
+            what=f"marketlake watchdog ({morning.day})",
+            cause=str(error),
+        )
         raise error
     click.echo(f"{morning.day}: every feed that is switched on is being recorded")
 

@@ -7,7 +7,17 @@ from prefect import flow
 from tasks.alerts import tell_slack
 from tasks.naming import named
 from tasks.step import take
-from tasks.stream import Choice, StreamReport, fill_each, open_filling, open_live, plan_stream, recorded, seal_each
+from tasks.stream import (
+    Choice,
+    StreamReport,
+    fill_each,
+    open_filling,
+    open_live,
+    plan_stream,
+    recorded,
+    seal_each,
+    tell_losses,
+)
 
 
 @flow(name="stream", flow_run_name=named("stream", "feed", "session"), on_failure=[tell_slack], on_crashed=[tell_slack])
@@ -35,5 +45,6 @@ def stream(
             report = fill_each(live, filling, report)
             choice.keep_up()
     report = seal_each(live.close(), live, report).recorded_by(watch)
+    tell_losses(report)
     report.raise_failures()
     return report

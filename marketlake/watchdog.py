@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from marketlake.processes import ProcessIdentity
 from marketlake.recorder_files import read_report
 from marketlake.settings import Settings
 from marketlake.spool import local_folder
@@ -16,6 +17,12 @@ from marketlake.tickers import AssetClass
 _NS_PER_S: Final = 1_000_000_000
 # A recorder reports twice a second.
 _STALE_NS: Final = 60 * _NS_PER_S
+
+
+def is_being_recorded(settings: Settings, feed: AssetClass, session: date) -> bool:
+    """Whether a process of this machine writes a feed's spool."""
+    report = read_report(local_folder(Path(settings.stream.spool), feed, session))
+    return report is not None and ProcessIdentity.slug_lives_here(report.process)
 
 
 def unheard_feeds(settings: Settings, session: date, now_ns: int) -> list[str]:

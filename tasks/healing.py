@@ -25,11 +25,13 @@ from marketlake.plan import Request
 from marketlake.sessions import require_session, settled_at
 from marketlake.tables import TABLES, Partition
 from marketlake.tickers import AssetClass
+from marketlake.watchdog import is_being_recorded
 from tasks.desk import desk
 from tasks.step import Failure, take
 from tasks.stream import seal_window
 
 _LONGEST_WAIT_S: Final = 60.0
+_RECORDERS_PATIENCE_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,10 @@ class StreamOf:
 
 @task(name="wait until settled", task_run_name="wait for the end of {session}", cache_policy=NO_CACHE)
 def wait_until_settled(session: date | None) -> None:
-    """Wait until the vendor's history of a session is whole, by the vendor's clock; of none, do not wait."""
+    """Wait until the vendor's history of a session is whole, by the vendor's clock, and its recorders have ended.
+
+    Of no session, do not wait.
+    """
     at = desk()
     if session is None:
         return
@@ -50,6 +55,10 @@ def wait_until_settled(session: date | None) -> None:
     while (now := at.vendor.server_time()) < over:
         remaining_s = (over - now).total_seconds()
         time.sleep(min(remaining_s, _LONGEST_WAIT_S if at.settings.stream.clock == "machine" else 1.0))
+    # Of a session that is replayed a thousand times as fast, what follows the close may still be under way.
+    deadline = time.monotonic() + _RECORDERS_PATIENCE_S
+    while time.monotonic() < deadline and any(is_being_recorded(at.settings, feed, session) for feed in AssetClass):
+        time.sleep(1.0)
 
 
 @task(name="find streams", cache_policy=NO_CACHE)

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from marketlake.desk import Desk
 from marketlake.polling import Poll, poll_news
 from marketlake.sessions import NEW_YORK, require_session, share_hours
+from tasks.alarms import Alarm, raise_alarm
 from tasks.desk import desk, session_now
 from tasks.step import in_flow_run
 
@@ -90,7 +91,14 @@ class NewsReport:
 def poll(session: date, clock: str) -> Poll:  # noqa: ARG001 - the clock names the run
     """Publish the session's news as they stand now."""
     at = desk()
-    return poll_news(at.settings.sources.underlyings, session, at, session_now(at))
+    found = poll_news(at.settings.sources.underlyings, session, at, session_now(at))
+    if found.withdrawn:
+        facts: dict[str, str | int] = {"session": str(session), "rows": found.withdrawn}
+        what = f"{session}: the vendor has taken back {found.withdrawn} rows of news"
+        raise_alarm(
+            Alarm.NEWS_WITHDRAWN, f"session.{session}", facts, what, "they stay in the capture; the log names them"
+        )
+    return found
 
 
 def keep_news(report: NewsReport) -> None:

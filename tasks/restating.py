@@ -14,6 +14,7 @@ from marketlake.consolidation import Choice, is_outdated
 from marketlake.plan import Batch
 from marketlake.restating import Restatement, Restating
 from marketlake.tickers import Underlying
+from tasks.alarms import Alarm, raise_alarm
 from tasks.desk import desk, lake, settings
 from tasks.orders import Order, read_order
 from tasks.step import in_flow_run
@@ -55,8 +56,13 @@ def outdated_sessions(session: date) -> list[Choice]:
 
 
 def keep_restatements(session: date, found: Sequence[Restatement]) -> None:
-    """Leave what was restated as a table artifact on the flow run."""
+    """Leave what was restated as a table artifact on the flow run, and tell of it where it is something."""
+    count = sum(item.rows for item in found)
+    said = f"{session}: {count} rows were corrected, in {len(found)} partitions."
+    if found:
+        facts: dict[str, str | int] = {"session": str(session), "rows": count, "partitions": len(found)}
+        paths = "\n".join(item.path for item in found)
+        raise_alarm(Alarm.BARS_CORRECTED, f"session.{session}", facts, what=said, cause=paths)
     if in_flow_run():
-        said = f"{session}: {sum(item.rows for item in found)} rows were corrected, in {len(found)} partitions."
         rows = [item.as_json() for item in found] or [{"partition": "nothing was corrected"}]
         create_table_artifact(rows, key="restatement", description=said)

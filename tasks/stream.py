@@ -33,6 +33,7 @@ from marketlake.supervision import RecorderProcess, Watch
 from marketlake.tables import TABLES
 from marketlake.tickers import AssetClass, Underlying
 from marketlake.wanted import configured_subscriptions
+from tasks.alarms import Alarm, raise_alarm
 from tasks.desk import desk, recorder_environment, session_now
 from tasks.reports import raise_failures
 from tasks.step import in_flow_run, take
@@ -231,8 +232,25 @@ def seal_each(windows: Iterable[Window], live: LiveSession, report: StreamReport
                 live.put_back(window)
         else:
             _keep_window(sealed)
+            _tell_refusals(sealed, report)
             report = report.plus(sealed)
     return report
+
+
+def _tell_refusals(window: SealedWindow, before: StreamReport) -> None:
+    """Raise the alarm at a table's first window with refused rows: the others are counted in the artifacts."""
+    told = {piece.table for item in before.windows for piece in item.pieces if piece.refused}
+    for piece in window.pieces:
+        if piece.refused and piece.table not in told:
+            order = before.order
+            raise_alarm(
+                Alarm.ROWS_REFUSED,
+                f"feed.{order.feed}",
+                {"session": str(order.session), "table": piece.table, "window": window.title, "rows": piece.refused},
+                what=f"{piece.table} {order.session}: rows are refused",
+                cause=f"{piece.refused} rows of the window {window.title} are in quarantine, the first of this run: "
+                "marketlake quarantine show",
+            )
 
 
 def fill_each(live: LiveSession, filling: Filling, report: StreamReport) -> StreamReport:
@@ -262,6 +280,19 @@ def _keep_filled(missed: Missed, filled: Filled) -> None:
             "gaps to be asked for again": filled.later,
         }
         create_table_artifact([row], key="filled", description=f"{missed.title}: until the session is healed.")
+
+
+def tell_losses(report: StreamReport) -> None:
+    """Raise the alarm where the disk of the spool could not take what came."""
+    order = report.order
+    if report.frames_lost:
+        raise_alarm(
+            Alarm.FRAMES_LOST,
+            f"feed.{order.feed}",
+            {"session": str(order.session), "frames": report.frames_lost},
+            what=f"{order.feed} {order.session}: {report.frames_lost} frames were lost",
+            cause="the disk of the spool is too slow or full; what they held is fetched from history",
+        )
 
 
 def _keep_window(window: SealedWindow) -> None:

@@ -172,7 +172,9 @@ class Market:
             assert report is not None
             flow_run = int(Path(f"/proc/{report.pid}/stat").read_text().rpartition(")")[2].split()[1])
             os.kill(flow_run, signal.SIGKILL)
-            wait_for("one in its place", server, lambda: len(runs(server, "stream")) >= before["stream"] + 4)
+            wait_for(
+                "one in its place", server, lambda: _ended(server, "stream", before).count("RUNNING") >= len(AssetClass)
+            )
         told(exchange, "/clock", {"speed": 2000})
         wait_for("the consolidated set", server, lambda: "COMPLETED" in _ended(server, "consolidate", before))
 
