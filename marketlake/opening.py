@@ -6,7 +6,7 @@ later minute bar. Which of them it was is recorded with the choice (:class:`mark
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,7 @@ from marketlake.discover import opening_price_now, selection_of
 from marketlake.errors import OpeningMissing, VendorError, is_transient
 from marketlake.selection import Opening, OpeningSource
 from marketlake.sessions import share_hours
-from marketlake.spool import Spool
+from marketlake.spool import Kind, Position, Spool
 from marketlake.tables import TABLES, Partition
 from marketlake.tickers import AssetClass, Underlying
 from marketlake.vendor_rows import NS_PER_MS, UNREADABLE
@@ -75,13 +75,14 @@ def wait_for_opening(
     patient_until = due + timedelta(seconds=desk.settings.selection.opening_patience_s)
     while (now := session_now()) < due:
         sleep(min((due - now).total_seconds(), _BETWEEN_ASKS_S))
+    recorded = _Recorded(Spool(Path(desk.settings.stream.spool), AssetClass.STOCKS, session))
     while True:
         is_over = session_now() >= hours.end + (due - hours.start)
         told = _told_by_history(underlying, session, desk)
         if told is not None and told.source is OpeningSource.OPENING_BAR:
             return told
         if session_now() >= patient_until:
-            found = told_by_stream(_recorded(session, desk), underlying.price_ticker, hours.start_ns) or told
+            found = recorded.opening_of(underlying.price_ticker, hours.start_ns) or told
             if found is not None:
                 return found
             if is_over:
@@ -133,7 +134,24 @@ def _told_by_history(underlying: Underlying, session: date, desk: Desk) -> Openi
         return None
 
 
-def _recorded(session: date, desk: Desk) -> Iterable[bytes]:
-    """The frames of the shares' feed that were recorded here."""
-    spool = Spool(Path(desk.settings.stream.spool), AssetClass.STOCKS, session)
-    return (data for block in spool.read_blocks() for _, _, data in block)
+class _Recorded:
+    """What the shares' feed that is recorded here says of an opening; each look goes on where the one before ended."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._after: Position | None = None
+        self._traded: Opening | None = None
+
+    def opening_of(self, ticker: str, open_ns: int) -> Opening | None:
+        """The opening as the stream has it by now."""
+        told = told_by_stream(self._fresh(), ticker, open_ns)
+        if told is not None and told.source is OpeningSource.FIRST_TRADE:
+            self._traded = self._traded or told
+            return self._traded
+        return told or self._traded
+
+    def _fresh(self) -> Iterator[bytes]:
+        for record in self._spool.read(self._after):
+            self._after = record.position
+            if record.kind is Kind.FRAME:
+                yield record.payload

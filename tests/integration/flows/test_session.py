@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import time
+import urllib.request
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -287,6 +289,70 @@ def covered(lake: Path, session: date) -> dict[tuple[str, str], tuple[int, int]]
             seconds[key] += (item["end_ns"] - item["start_ns"]) // 10**9
             rows[key] += item["rows"]
     return {key: (seconds[key], rows[key]) for key in seconds}
+
+
+@pytest.mark.soak
+def test_a_run_whose_machine_died_is_ended_and_started_again(
+    deployed: PrefectServer, exchange: Simulation, tmp_path: Path
+) -> None:
+    """Nobody is left who could tell the server: it misses the heartbeat. Another application's run is left alone."""
+    spool, day = tmp_path / "spool", ORDINARY.day
+    environment = {
+        **exchange.environment(tmp_path / "lake", **SETTINGS, XDG_STATE_HOME=str(tmp_path)),
+        **deployed.environment,
+        "MARKETLAKE__STREAM__CLOCK": "vendor",
+        "MARKETLAKE__STREAM__SPOOL": str(spool),
+    }
+    stranger = run_of_another(deployed)
+    folder = local_folder(spool, AssetClass.STOCKS, day)
+    before = {"stream": len(runs(deployed, "stream"))}
+    told(exchange, "/clock", {"pause": True, "set": f"{day}T09:20:00"})
+    with worker(deployed, environment):
+        deployed.run("deployment", "run", "stream/stocks", "--param", f"session={day}", cwd=ROOT)
+        wait_for("a recorder", deployed, lambda: (found := read_report(folder)) is not None and found.is_subscribed)
+        # Two heartbeats at least.
+        time.sleep(40)
+    report = read_report(folder)
+    assert report is not None
+    flow_run = int(Path(f"/proc/{report.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    if flow_run > 1:
+        os.kill(flow_run, signal.SIGKILL)
+    assert ["RUNNING"] == _ended(deployed, "stream", before)
+    wait_for("its end", deployed, lambda: "CRASHED" in _ended(deployed, "stream", before))
+    with worker(deployed, environment):
+        wait_for("one in its place", deployed, lambda: "RUNNING" in _ended(deployed, "stream", before))
+        (state,) = [
+            str(run["state_type"]) for run in ask(deployed, "/flow_runs/filter", flow_runs={"id": {"any_": [stranger]}})
+        ]
+        assert "RUNNING" == state
+        told(exchange, "/clock", {"set": f"{day}T16:30:00"})
+        wait_for("the evening", deployed, lambda: "COMPLETED" in _ended(deployed, "stream", before))
+
+
+def run_of_another(server: PrefectServer) -> str:
+    """The id of a flow run that is none of ours, runs, and has given a heartbeat."""
+    flow = ask_one(server, "/flows/", name="somebody else's")
+    run = ask_one(server, "/flow_runs/", flow_id=flow["id"], state={"type": "RUNNING"})
+    occurred = datetime.now(UTC).isoformat()
+    event = {
+        "occurred": occurred,
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
+        "related": [],
+        "payload": {},
+        "id": str(uuid.uuid4()),
+    }
+    request = urllib.request.Request(
+        f"{server.api_url}/events", json.dumps([event]).encode(), {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    return str(run["id"])
+
+
+def ask_one(server: PrefectServer, path: str, **body: object) -> dict[str, object]:
+    found: object = ask(server, path, **body)
+    assert isinstance(found, dict)
+    return found
 
 
 def test_a_watchdog_outside_of_prefect_tells_a_person_who_is_not_heard(tmp_path: Path) -> None:
