@@ -5,12 +5,13 @@ Great Expectations runs in one context that lives in memory; which rules a table
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
 import great_expectations as gx
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
@@ -86,6 +87,16 @@ def judge(table: Table, rows: pa.Table) -> Verdict:
         else:
             refusals.append((name, np.asarray(answer.result["unexpected_index_list"], dtype=np.int64)))
     return Verdict.first_rule_wins(refusals, rows.num_rows, tuple(failed))
+
+
+def evaluated(frame: pd.DataFrame, expectations: Sequence[Expectation]) -> list[bool]:
+    """Whether each expectation holds of a frame."""
+    with _ONE_AT_A_TIME:
+        batch = _batches().get_batch(batch_parameters={"dataframe": frame})
+        answers = [batch.validate(expectation) for expectation in expectations]
+    for expectation, answer in zip(expectations, answers, strict=True):
+        _require_evaluated(expectation.expectation_type, answer)
+    return [bool(answer.success) for answer in answers]
 
 
 def rule_of(meta: Mapping[str, Any] | None) -> str:

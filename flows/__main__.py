@@ -211,6 +211,18 @@ def heal(
     _print_json(report.as_json()) if as_json else print_backfill(report)
 
 
+@cli.command("watch-schema")
+@click.option("--session", type=DATE, help="Which session (default: the newest complete one)")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
+def watch_schema(*, session: datetime | None, as_json: bool) -> None:
+    """Say in what a session's tables are not as they are declared, or as the sessions before."""
+    from flows.printing import print_watched  # noqa: PLC0415
+    from flows.watch_schema import watch_schema as flow  # noqa: PLC0415
+
+    watched = flow.fn(_day(session))
+    _print_json(watched.as_json()) if as_json else print_watched(watched)
+
+
 @cli.command()
 @click.argument("session", type=DATE)
 @click.option("--speed", type=float, default=60.0, show_default=True, help="Session seconds a second, 0.1 to 10,000")

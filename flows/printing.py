@@ -17,6 +17,7 @@ from marketlake.quarantine import QuarantineSummary
 from marketlake.restating import Restatement
 from marketlake.sessions import NEW_YORK
 from marketlake.strip import SIGNS, around_the_stream, text_of
+from tasks.drift import Watched
 from tasks.news import NewsReport
 from tasks.pictures import Demonstration
 from tasks.replaying import Replayed
@@ -56,6 +57,14 @@ def print_news(report: NewsReport) -> None:
         f"{report.session}: {report.polls} polls, {report.added} rows of news came, {report.withdrawn} were taken "
         f"back, {report.rows} stand; {report.missed} times the vendor did not answer"
     )
+
+
+def print_watched(watched: Watched) -> None:
+    """What is not as it was, one line each."""
+    if not watched.findings:
+        _console.print(f"{watched.session}: all is as it was")
+    for item in watched.findings:
+        _console.print(f"{item['partition']}: {item['what']}")
 
 
 def print_replayed(replayed: Replayed) -> None:

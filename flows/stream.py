@@ -37,7 +37,10 @@ def stream(
             left out.
     """
     order = take(plan_stream, feed, session, subscriptions, until)
-    report, live = StreamReport(order), open_live(order)
+    report = StreamReport(order)
+    if not order.wanted:
+        return report
+    live = open_live(order)
     filling, choice = open_filling(live), Choice(order)
     with recorded(order) as watch:
         while not watch.is_over():

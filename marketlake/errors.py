@@ -20,6 +20,8 @@ MarketlakeError
 │   └── RecordMismatch            a published file is not the one that its ledger record proves
 ├── RecorderFailed                the process that records a feed cannot be kept alive
 ├── SessionUnheard                a session runs, and a feed of it is not being recorded
+├── ReplayFailed                  a command of a session that is replayed failed
+├── ReplayDiffers                 a session that was replayed did not come to the rows that are stored
 ├── CheckFailed                   the data is there, and a rule says that it must not pass as it is
 └── BatchesFailed                 some batches of a run ended in one of the above; the others are done
 

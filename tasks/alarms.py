@@ -28,6 +28,7 @@ class Alarm(StrEnum):
     RUN_FAILED = "marketlake.run.failed"
     ROWS_REFUSED = "marketlake.rows.refused"
     FRAMES_LOST = "marketlake.frames.lost"
+    DATA_DRIFTED = "marketlake.data.drifted"
     BARS_CORRECTED = "marketlake.bars.corrected"
     NEWS_WITHDRAWN = "marketlake.news.withdrawn"
     SESSION_UNHEARD = "marketlake.session.unheard"

@@ -27,7 +27,7 @@ from marketlake.logs import Heartbeat
 from marketlake.plan import Pick
 from marketlake.recorder import Report
 from marketlake.recorder_files import write_wanted
-from marketlake.sessions import NEW_YORK, require_session, to_ns
+from marketlake.sessions import NEW_YORK, is_session, require_session, to_ns
 from marketlake.spool import local_folder
 from marketlake.supervision import RecorderProcess, Watch
 from marketlake.tables import TABLES
@@ -132,9 +132,20 @@ class StreamReport:
 def plan_stream(
     feed: str, session: date | None, subscriptions: Sequence[str] | None, until: datetime | None
 ) -> StreamOrder:
-    """What to record of a feed today, or on a session that is replayed, and until when."""
+    """What to record of a feed today, or on a session that is replayed, and until when.
+
+    A run that a trigger started, perhaps late, finds out for itself whether a session is going on: if not, nothing is
+    wanted.
+    """
     at, of = desk(), feed_named(feed)
-    day = require_session(session or session_now(at).astimezone(NEW_YORK).date())
+    now = session_now(at)
+    today = now.astimezone(NEW_YORK).date()
+    is_triggered = in_flow_run() and session is None
+    nothing = StreamOrder(of, today, (), (0, 0), 0)
+    if is_triggered and not is_session(today):
+        logger.info("%s is no trading session: nothing is recorded", today)
+        return nothing
+    day = require_session(session or today)
     wanted = (
         checked_wanted(of, [Subscription.parse(text) for text in subscriptions])
         if subscriptions
@@ -145,6 +156,9 @@ def plan_stream(
         ends_ns = to_ns(until if until.tzinfo is not None else until.replace(tzinfo=NEW_YORK))
     else:
         ends_ns = hours_ns[1] + at.settings.stream.after_close_s * _NS_PER_S
+    if is_triggered and to_ns(now) >= ends_ns:
+        logger.info("the session of %s is over: what was recorded of it is the healing's", today)
+        return nothing
     follows_choice = of is AssetClass.OPTIONS and not subscriptions
     return StreamOrder(of, day, tuple(sorted(map(str, wanted))), hours_ns, ends_ns, follows_choice)
 

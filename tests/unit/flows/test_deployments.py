@@ -59,9 +59,9 @@ def test_failures_are_told(flow: Flow[..., Any]) -> None:
 
 def test_the_daily_consolidation_keeps_its_name() -> None:
     """Others script against `prefect deployment run consolidate/daily`."""
-    daily = next(item for item in DEPLOYMENTS if item["name"] == "daily")
+    daily = [item for item in DEPLOYMENTS if item["name"] == "daily"]
 
-    assert load_flow_from_entrypoint(str(ROOT / daily["entrypoint"])).name == "consolidate"
+    assert "consolidate" in {load_flow_from_entrypoint(str(ROOT / item["entrypoint"])).name for item in daily}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "flows").glob("*.py")), ids=lambda file: file.stem)

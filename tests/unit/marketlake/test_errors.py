@@ -20,6 +20,8 @@ EXAMPLES = [
     errors.RequestRefused("GET /v2/x", "not found"),
     errors.HealFellShort("stock_bars SPY 2025-08-29", "history lacks 2 of 9 streamed rows"),
     errors.OpeningMissing("opening price of SPY on 2025-08-29", "nobody told it"),
+    errors.ReplayFailed("heal --start 2025-08-29", "no space left", "replay/heal.log"),
+    errors.ReplayDiffers(("stock_bars SPY 2025-08-29",), "replay"),
     errors.SessionUnheard(date(2025, 8, 29), ("stocks: no recorder has reported",)),
     errors.RecorderFailed(3, "KeyRefused: Unknown API Key", "spool/stocks/recorder.log"),
     errors.LakeError("raw/x", "no space left"),
