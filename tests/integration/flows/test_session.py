@@ -178,6 +178,14 @@ class Market:
                 "one in its place", server, lambda: _ended(server, "stream", before).count("RUNNING") >= len(AssetClass)
             )
         told(exchange, "/clock", {"speed": 2000})
+        # Between the close and the vendor's whole history lie hours, which at this speed are seconds.
+        evening = f"{day.day}T{'13:30' if day is HALF else '16:30'}"
+        wait_for("the close", server, lambda: str(told(exchange, "/clock", {})["clock"]) >= evening)
+        told(exchange, "/clock", {"pause": True})
+        wait_for(
+            "the last windows", server, lambda: _ended(server, "stream", before).count("COMPLETED") >= len(AssetClass)
+        )
+        told(exchange, "/clock", {"speed": 2000})
         wait_for("the consolidated set", server, lambda: "COMPLETED" in _ended(server, "consolidate", before))
 
     def _is_subscribed(self, day: Day, feed: AssetClass) -> bool:
