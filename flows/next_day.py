@@ -6,12 +6,16 @@ from prefect import flow
 
 from marketlake.restating import Restatement
 from tasks.alerts import tell_slack
-from tasks.batches import plan_batches
-from tasks.consolidation import consolidate_choice
 from tasks.naming import named
 from tasks.reports import BackfillReport, keep_consolidation
-from tasks.restating import Restated, fetch_again, keep_restatements, order_corrections, outdated_sessions
-from tasks.step import take, take_each
+from tasks.restating import (
+    Restated,
+    consolidate_outdated,
+    fetch_each_again,
+    find_published_bars,
+    keep_restatements,
+)
+from tasks.step import Failure, take
 
 
 @flow(
@@ -26,17 +30,19 @@ def next_day(session: date | None = None) -> list[Restatement]:
     Args:
         session: Which session; the newest one that is complete at the vendor when left out.
     """
-    order = take(order_corrections, session)
-    session = order.only_session()
-    report = BackfillReport(order.postponed)
+    corrections = take(find_published_bars, session)
+    report = BackfillReport(())
     restatements: list[Restatement] = []
-    for table in order.request.tables:
-        for found in take_each(fetch_again, take(plan_batches, order.request, table), order.workers):
-            report = report.plus(found.outcome if isinstance(found, Restated) else found)
-            restatements += found.restatements if isinstance(found, Restated) else ()
+    for found in fetch_each_again(corrections):
+        report = report.plus(found.outcome if isinstance(found, Restated) else found)
+        restatements += found.restatements if isinstance(found, Restated) else ()
     restatements.sort(key=lambda item: item.path)
-    keep_restatements(session, restatements)
+    keep_restatements(corrections, restatements)
+    # What could be corrected is followed, whatever became of the rest.
+    for made in consolidate_outdated(corrections.session):
+        if isinstance(made, Failure):
+            report = report.plus(made)
+        else:
+            keep_consolidation(made)
     report.raise_failures()
-    for choice in outdated_sessions(session):
-        keep_consolidation(take(consolidate_choice, choice))
     return restatements

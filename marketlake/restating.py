@@ -4,7 +4,9 @@ A restatement is durable before the partition it is about is replaced, and its n
 stand: a run that is killed in between leaves it, and the next one writes the same again. It has no time of day in it.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import StrEnum
 from typing import Final
 
@@ -12,12 +14,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from marketlake.backfill import Outcome, is_answer, run_batch
 from marketlake.content_hash import content_hash
+from marketlake.desk import Desk
+from marketlake.errors import BrokenAnswer
 from marketlake.lake import Lake
+from marketlake.plan import Batch, Want
+from marketlake.receiving import receive
 from marketlake.table_files import in_declared_form, in_total_order, to_parquet
-from marketlake.tables import Partition, Table
+from marketlake.tables import TABLES, Owner, Partition, Span, Table
+from marketlake.tickers import Underlying
 
 BEFORE, AFTER = "before", "after"
+# A contract's one trade may be cancelled, and its bar with it. More bars than these do not vanish together: an answer
+# without any of them is none.
+MOST_THAT_VANISH: Final = 10
 _PLACE: Final = "place in the table "  # no column of a table has a blank in its name
 
 
@@ -111,3 +122,66 @@ def _distinct(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.ChunkedArray:
     """Where two columns differ; null is like null and like nothing else."""
     unequal = pc.fill_null(pc.not_equal(left, right), False)
     return pc.or_(unequal, pc.xor(pc.is_null(left), pc.is_null(right)))
+
+
+def published_bars(
+    lake: Lake, session: date, tables: Sequence[str], underlyings: Sequence[str], indices: Sequence[str]
+) -> list[Batch]:
+    """What was asked of the bars of a session that are published, to be asked again: one batch a partition.
+
+    What is not published has nothing that could be corrected. Above all, a stream that history could not prove whole
+    is not published behind its back.
+    """
+    found = []
+    for partition in _partitions_of(session, tables, underlyings, indices):
+        record = lake.record(partition, verify=True)
+        wants = tuple(
+            Want(item.ticker, Span(item.span), session, session)
+            for item in (record.coverage if record is not None else ())
+            if item.span is not None and is_answer(item, partition)
+        )
+        if wants:
+            found.append(Batch(partition.table, partition.owner, (partition,), wants, refresh=True))
+    return found
+
+
+def _partitions_of(
+    session: date, tables: Sequence[str], underlyings: Sequence[str], indices: Sequence[str]
+) -> Iterator[Partition]:
+    meant = [Underlying.parse(text) for text in underlyings]
+    for table in (TABLES[name] for name in tables):
+        if table.owner is Owner.UNDERLYING:
+            owners = [item.symbol for item in meant]
+        else:
+            owners = [item.price_ticker for item in meant if item.asset_class is table.asset_class]
+            owners += indices if table.name == "index_bars" else []
+        for owner in dict.fromkeys(owners):
+            yield Partition.of_session(table, owner, session)
+
+
+def ask_again(batch: Batch, desk: Desk) -> tuple[Outcome, tuple[Restatement, ...]]:
+    """Ask for one published partition again, write down what that changes, and publish it.
+
+    Raises:
+        BrokenAnswer: history has not one of many bars any more; what is published stays.
+        VendorError: history could not be had whole.
+        LeaseHeld: another process is writing the partition.
+    """
+    (partition,) = batch.partitions
+    record = desk.lake.record(partition)
+    stored = {
+        (item.ticker, item.span): item.rows
+        for item in (record.coverage if record is not None else ())
+        if is_answer(item, partition)
+    }
+    asked_at, page_size = desk.now(), desk.settings.sources.page_size
+    for want in batch.wants:
+        answer = receive(partition.spec, batch.owner, want, desk.vendor, page_size, newer_than=asked_at)
+        before = stored.get((want.ticker, want.span), 0)
+        if before > MOST_THAT_VANISH and not answer.came:
+            problem = f"history has none any more of the {before} {want.span} bars of {want.ticker} that are published"
+            raise BrokenAnswer(batch.title, problem)
+    restating = Restating(desk.lake)
+    # What was just captured serves.
+    outcome = run_batch(replace(batch, refresh=False), desk, restate=restating)
+    return outcome, tuple(restating.found)

@@ -1,7 +1,8 @@
 """Steps about what the vendor has corrected overnight."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -9,15 +10,20 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from marketlake.backfill import Outcome, run_batch
-from marketlake.consolidation import Choice, is_outdated
+from marketlake.backfill import Outcome
+from marketlake.consolidation import Choice, Consolidation, is_outdated
+from marketlake.errors import MarketlakeError
 from marketlake.plan import Batch
-from marketlake.restating import Restatement, Restating
+from marketlake.restating import Restatement, ask_again, published_bars
+from marketlake.sessions import next_session
 from marketlake.tickers import Underlying
 from tasks.alarms import Alarm, raise_alarm
+from tasks.consolidation import consolidate_choice
 from tasks.desk import desk, lake, settings
-from tasks.orders import Order, read_order
-from tasks.step import in_flow_run
+from tasks.orders import read_order
+from tasks.step import Failure, in_flow_run, take, take_each
+
+logger = logging.getLogger(__name__)
 
 _BARS: Final = ("stock_bars", "option_bars", "index_bars")
 
@@ -30,35 +36,65 @@ class Restated:
     restatements: tuple[Restatement, ...]
 
 
-@task(name="order corrections", cache_policy=NO_CACHE)
-def order_corrections(session: date | None) -> Order:
-    """The order for all bars of a session once more: of the newest one that is complete where none is given."""
-    collected = [name for name in _BARS if name in settings().sources.tables]
-    order = read_order.fn(collected, None, session, session, refresh=True)
-    # The contracts stay those that were chosen.
-    return replace(order, request=replace(order.request, tables=tuple(collected)))
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What is asked again of a session, and why nothing is where that is so."""
+
+    session: date
+    batches: tuple[Batch, ...]
+    nothing_to_do: str = ""
+
+
+@task(name="find published bars", cache_policy=NO_CACHE)
+def find_published_bars(session: date | None) -> Corrections:
+    """The published bars of a session, to be asked again: of the newest one that is complete where none is given.
+
+    Raises:
+        UsageError: the session is not over yet at the vendor.
+    """
+    at = desk()
+    sources = at.settings.sources
+    collected = [name for name in _BARS if name in sources.tables]
+    day = read_order.fn(collected, None, session, session, refresh=True).only_session()
+    batches = published_bars(at.lake, day, collected, sources.underlyings, sources.indices)
+    missing = f"the lake holds no bars of {day} that could be corrected: run `marketlake heal --start {day}` first"
+    return Corrections(day, tuple(batches), "" if batches else missing)
 
 
 @task(name="fetch again", task_run_name="{batch.title} again", cache_policy=NO_CACHE)
 def fetch_again(batch: Batch) -> Restated:
     """Ask for a batch again, write down what that changes, and publish it."""
-    at = desk()
-    restating = Restating(at.lake)
-    outcome = run_batch(batch, at, restate=restating)
-    return Restated(outcome, tuple(restating.found))
+    return Restated(*ask_again(batch, desk()))
 
 
-def outdated_sessions(session: date) -> list[Choice]:
-    """The consolidated sets of a session that were made from something else than the lake has now."""
-    names = [Underlying.parse(name) for name in settings().sources.underlyings]
+def fetch_each_again(corrections: Corrections) -> Iterator[Restated | Failure]:
+    """Ask for each partition again, some at once."""
+    return take_each(fetch_again, corrections.batches, settings().sources.workers)
+
+
+def consolidate_outdated(session: date) -> Iterator[Consolidation | Failure]:
+    """Consolidate again what was made from something else than the lake has now; a failure ends its session only.
+
+    The session after it uses its last VIX.
+    """
     at = lake()
-    return [Choice(name.symbol, session) for name in names if is_outdated(at, name, session)]
+    for name in settings().sources.underlyings:
+        for day in (session, next_session(session)):
+            if not is_outdated(at, Underlying.parse(name), day):
+                continue
+            try:
+                yield take(consolidate_choice, Choice(Underlying.parse(name).symbol, day))
+            except MarketlakeError as error:
+                yield Failure("market_minutes", f"consolidate {name} {day}", (day,), error)
 
 
-def keep_restatements(session: date, found: Sequence[Restatement]) -> None:
+def keep_restatements(corrections: Corrections, found: Sequence[Restatement]) -> None:
     """Leave what was restated as a table artifact on the flow run, and tell of it where it is something."""
-    count = sum(item.rows for item in found)
+    session, count = corrections.session, sum(item.rows for item in found)
     said = f"{session}: {count} rows were corrected, in {len(found)} partitions."
+    if corrections.nothing_to_do:
+        said = f"Nothing to do: {corrections.nothing_to_do}"
+        logger.info("%s", said)
     if found:
         facts: dict[str, str | int] = {"session": str(session), "rows": count, "partitions": len(found)}
         paths = "\n".join(item.path for item in found)

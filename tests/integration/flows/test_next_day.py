@@ -25,6 +25,7 @@ OVERNIGHT = [
     {"match": MINUTES, "do": {"action": "set_field", "field": "v", "value": 123456.5, "places": [400, 600]}},
     {"match": MINUTES, "do": {"action": "remove_rows", "places": [500], "counts": "agree"}},
 ]
+VIX_PEAK = [{"action": "set_field", "field": name, "value": 99.5, "places": [500]} for name in ("h", "c")]
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,35 @@ def test_a_kill_at_any_moment_loses_no_restatement(
     assert kills > 3
     check_restatement(lake, rows)
     assert oracle == files(lake)
+
+
+def test_a_vendor_who_has_nothing_any_more_is_not_believed_and_the_corrected_rest_is_followed(
+    exchange: Simulation, tmp_path: Path
+) -> None:
+    lake = tmp_path / "lake"
+    evening(exchange, lake)
+    before = files(lake)
+    exchange.misbehave(
+        {"match": MINUTES, "do": {"action": "remove_rows", "places": list(range(2_000)), "counts": "agree"}},
+        {"match": {"path": "/v2/aggs/ticker/I:VIX/range/1/minute/*"}, "do": VIX_PEAK},
+    )
+
+    refused = marketlake("restate", "--session", str(SESSION), env=environment(exchange, lake))
+
+    assert refused.returncode == 3, refused.stderr
+    assert "history has none any more" in refused.stderr
+    changed = {path.split("/session=")[0] for path, data in files(lake).items() if before[path] != data}
+    assert {
+        "raw/indices/bars/symbol=I%3AVIX",
+        "consolidated/market_minutes/underlying=SPY",
+        "consolidated/option_minutes/underlying=SPY",
+    } == changed
+
+
+def test_what_is_not_published_has_nothing_that_could_be_corrected(exchange: Simulation, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+
+    said = done("restate", "--session", str(SESSION), "--json", env=environment(exchange, lake))
+
+    assert {"restatements": []} == json.loads(said)
+    assert {} == files(lake)
