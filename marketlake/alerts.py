@@ -6,6 +6,8 @@ from marketlake.redaction import redacted
 
 # Slack folds a message that is much longer; the log and the run's page have the rest.
 LONGEST_CAUSE: Final = 1_500
+# A list of which each line counts; Slack cuts a message off behind 4,000 characters.
+LONGEST_LIST: Final = 3_600
 
 
 def failure_message(*, flow: str, run: str, session: str | None, cause: str, link: str | None) -> str:
@@ -20,15 +22,15 @@ def failure_message(*, flow: str, run: str, session: str | None, cause: str, lin
     return _escaped("\n".join(line for line in lines if line))
 
 
-def alarm_message(*, what: str, cause: str) -> str:
+def alarm_message(*, what: str, cause: str, longest: int = LONGEST_CAUSE) -> str:
     """One plain message about something that needs a person and that no run told."""
-    return _escaped("\n".join([redacted(what), _shortened(redacted(cause.strip()))]))
+    return _escaped("\n".join([redacted(what), _shortened(redacted(cause.strip()), longest)]))
 
 
-def _shortened(text: str) -> str:
-    if len(text) <= LONGEST_CAUSE:
+def _shortened(text: str, longest: int = LONGEST_CAUSE) -> str:
+    if len(text) <= longest:
         return text
-    half = LONGEST_CAUSE // 2
+    half = longest // 2
     return f"{text[:half]}\n… ({len(text) - 2 * half} characters left out; the log has them)\n{text[-half:]}"
 
 

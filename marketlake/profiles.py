@@ -4,6 +4,7 @@ A profile is made once for each content: it is kept under ``reports/profiles`` b
 much is decided by :mod:`expectations.drift`, within the bands that the sessions before give.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,17 +15,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from marketlake.capture import Captures
+from marketlake.capture import Captures, sha256_of
+from marketlake.errors import RecordMismatch
 from marketlake.lake import Lake
 from marketlake.ledger import Record
 from marketlake.tables import Partition, Period, Table
 from marketlake.vendor_rows import UNREADABLE
 
 ROWS: Final = "rows"
-# How far outside of what was seen a value may lie: rows by this factor, ranges by this part of their size.
+# How far outside of what was seen a value may lie. What is found interrupts a person: a day of three times the usual
+# volume is a day, a price of a hundred times the usual one is not.
 _ROWS_FACTOR: Final = 4.0
-_MARGIN: Final = 0.5
+_FACTOR: Final = 5.0
 _NULLS_MARGIN: Final = 0.1
+# Numbers that name something: that they are larger than yesterday says nothing.
+_NAMES: Final = frozenset(
+    {"sequence_number", "trf_id", "exchange", "bid_exchange", "ask_exchange", "tape", "correction", "rank"}
+)
 # A session more or less tells little: from so many on, ranges are looked at.
 LEAST_SESSIONS: Final = 3
 _ROWS_READ_FOR_FIELDS: Final = 1_000
@@ -34,12 +41,12 @@ _NUMBERS: Final = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decima
 class Profile(msgspec.Struct, frozen=True):
     """The columns of a partition's file with their types, the vendor's fields in its answers, and its statistics.
 
-    ``statistics`` are by name: ``rows``, and of each column of numbers its ``minimum``, ``median`` and ``maximum``, of
-    each column the part that is null.
+    ``fields`` has of each field the part of the rows in which it is. ``statistics`` are by name: ``rows``, and of each
+    column of numbers its ``minimum``, ``median`` and ``maximum``, of each column the part that is null.
     """
 
     columns: dict[str, str]
-    fields: list[str]
+    fields: dict[str, float]
     statistics: dict[str, float]
 
 
@@ -79,7 +86,10 @@ def profile_of(lake: Lake, partition: Partition) -> Profile | None:
     record = lake.record(partition)
     if record is None:
         return None
-    path = f"reports/profiles/{partition.path.removesuffix('/data.parquet')}/{record.content_hash[:12]}.json"
+    # Other answers may have other fields, and the same rows.
+    answers = sha256_of("".join(proof.sha256 for item in record.coverage for proof in item.proof).encode())
+    folder = f"reports/profiles/{partition.path.removesuffix('/data.parquet')}"
+    path = f"{folder}/{record.content_hash[:12]}-{answers[:12]}.json"
     if lake.store.size(path) is not None:
         return msgspec.json.decode(lake.store.read(path), type=Profile)
     profile = _made(lake, partition, record)
@@ -91,6 +101,10 @@ def bands(before: Sequence[Profile]) -> Mapping[str, tuple[float, float]]:
     """Between which two values each statistic is expected; none while there are too few sessions."""
     if len(before) < LEAST_SESSIONS:
         return {}
+    columns = {name.partition(".")[0] for profile in before for name in profile.statistics}
+    never_below_zero = {
+        column for column in columns if all(profile.statistics.get(f"{column}.minimum", 1.0) > 0 for profile in before)
+    }
     found = {}
     for name in before[0].statistics:
         values = [profile.statistics[name] for profile in before if name in profile.statistics]
@@ -101,10 +115,19 @@ def bands(before: Sequence[Profile]) -> Mapping[str, tuple[float, float]]:
             found[name] = low / _ROWS_FACTOR, high * _ROWS_FACTOR
         elif name.endswith(".nulls"):
             found[name] = low - _NULLS_MARGIN, high + _NULLS_MARGIN
+        elif name.partition(".")[0] in never_below_zero:
+            found[name] = low / _FACTOR, high * _FACTOR
         else:
-            margin = _MARGIN * max(high - low, abs(high), abs(low))
-            found[name] = low - margin, high + margin
+            # Around zero a factor means nothing: as many times the size of the column's numbers.
+            reach = _FACTOR * max(abs(value) for profile in before for value in _of_column(profile, name))
+            found[name] = low - reach, high + reach
     return found
+
+
+def _of_column(profile: Profile, name: str) -> list[float]:
+    column = name.partition(".")[0]
+    ends = (f"{column}.{end}" for end in ("minimum", "median", "maximum"))
+    return [profile.statistics[end] for end in ends if end in profile.statistics]
 
 
 def _made(lake: Lake, partition: Partition, record: Record) -> Profile:
@@ -114,28 +137,31 @@ def _made(lake: Lake, partition: Partition, record: Record) -> Profile:
         column = file.read(columns=[field.name]).column(0)
         statistics[f"{field.name}.nulls"] = column.null_count / file.metadata.num_rows
         is_number = any(is_of(field.type) for is_of in _NUMBERS)
-        if is_number and column.null_count < len(column):
+        if is_number and field.name not in _NAMES and column.null_count < len(column):
             numbers = pc.drop_null(column.cast(pa.float64()))
             ends = pc.min_max(numbers).as_py()
             statistics[f"{field.name}.minimum"] = ends["min"]
             statistics[f"{field.name}.median"] = pc.quantile(numbers, 0.5)[0].as_py()
             statistics[f"{field.name}.maximum"] = ends["max"]
     columns = {field.name: str(field.type) for field in file.schema_arrow}
-    return Profile(columns, sorted(_fields_of(lake, record)), statistics)
+    return Profile(columns, _fields_of(lake, record), statistics)
 
 
-def _fields_of(lake: Lake, record: Record) -> set[str]:
-    """The fields that the vendor's rows have on the first page of each answer that the partition was made of."""
+def _fields_of(lake: Lake, record: Record) -> dict[str, float]:
+    """In which part of the rows each of the vendor's fields is, by some rows of the first page of each answer."""
     captures = Captures(lake.store)
     paths = {
         item.proof[0].path for item in record.coverage if item.proof and item.proof[0].path.startswith("capture/rest/")
     }
-    fields: set[str] = set()
+    counts: Counter[str] = Counter()
+    looked_at = 0
     for path in sorted(paths):
         try:
             rows = msgspec.json.decode(captures.read(path).body, type=_Envelope).results
-        except (*UNREADABLE, FileNotFoundError):
+        except (*UNREADABLE, RecordMismatch):
             continue  # an answer of another form, or one that is kept no longer
-        for row in rows[:_ROWS_READ_FOR_FIELDS]:
-            fields |= row.keys()
-    return fields
+        some = rows[:: max(1, len(rows) // _ROWS_READ_FOR_FIELDS)]
+        looked_at += len(some)
+        for row in some:
+            counts.update(row.keys())
+    return {name: count / looked_at for name, count in sorted(counts.items())}

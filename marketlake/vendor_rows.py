@@ -159,6 +159,13 @@ Curve = msgspec.defstruct(
     "Curve", [("date", date), *((name, float | None, None) for name in YIELD_MONTHS)], gc=False, module=__name__
 )
 
+# Fields that the vendor documents and that no table has.
+_UNREAD: Final = {
+    AskKind.BARS: {"otc"},
+    AskKind.CONTRACTS: {"underlying_ticker"},
+    AskKind.NEWS: {"image_url", "amp_url"},
+}
+
 ROW_TYPES: Final[dict[AskKind, type[Struct]]] = {
     AskKind.BARS: Bar,
     AskKind.TRADES: Trade,
@@ -169,3 +176,9 @@ ROW_TYPES: Final[dict[AskKind, type[Struct]]] = {
     AskKind.SPLITS: Split,
     AskKind.YIELDS: Curve,
 }
+
+
+def documented_fields(kind: AskKind) -> frozenset[str]:
+    """The names of all fields that a row may have by the vendor's documentation, whether a table has them or not."""
+    read = {field.encode_name for field in msgspec.structs.fields(ROW_TYPES[kind])}
+    return frozenset(read | _UNREAD.get(kind, set()))

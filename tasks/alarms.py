@@ -12,7 +12,7 @@ from enum import StrEnum
 from prefect.events import emit_event
 
 from blocks.slack import post, slack_alerts
-from marketlake.alerts import alarm_message
+from marketlake.alerts import LONGEST_CAUSE, alarm_message
 from marketlake.errors import ConfigurationError
 from marketlake.redaction import redacted
 from marketlake.settings import Settings
@@ -34,18 +34,26 @@ class Alarm(StrEnum):
     SESSION_UNHEARD = "marketlake.session.unheard"
 
 
-def raise_alarm(alarm: Alarm, about: str, facts: Mapping[str, str | int], what: str, cause: str) -> None:
+def raise_alarm(  # noqa: PLR0917 - they make one alarm
+    alarm: Alarm,
+    about: str,
+    facts: Mapping[str, str | int],
+    what: str,
+    cause: str,
+    longest: int = LONGEST_CAUSE,
+) -> bool:
     """Send the event about a thing of ours (``session.2025-08-29``, ``feed.options``), and tell a person.
 
-    ``what`` and ``cause`` are the message's; in an event and a message alike no secret stands.
+    ``what`` and ``cause`` are the message's; in an event and a message alike no secret stands. False where Slack did
+    not take the message; where none is configured, there is nobody to be told.
     """
     if in_flow_run():
         send_event(alarm, about, facts)
     alerts = slack_alerts(_configured(), os.environ)
     if alerts is None:
         logger.info("no Slack is configured: %s is told nowhere else", what)
-    else:
-        post(alerts, alarm_message(what=what, cause=cause))
+        return True
+    return post(alerts, alarm_message(what=what, cause=cause, longest=longest))
 
 
 def send_event(alarm: Alarm, about: str, facts: Mapping[str, str | int]) -> None:

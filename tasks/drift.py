@@ -10,8 +10,10 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from marketlake.alerts import LONGEST_LIST
 from marketlake.profiles import series_of
 from marketlake.sessions import newest_settled_session
+from marketlake.store import Store
 from marketlake.tables import TABLES
 from tasks.alarms import Alarm, raise_alarm
 from tasks.desk import desk, lake, now
@@ -55,20 +57,31 @@ def tables_to_watch() -> Sequence[str]:
 
 
 def tell_findings(watched: Watched) -> None:
-    """Keep what was found under ``reports/drift``, and tell a person where it is something new: once a session."""
+    """Keep what was found under ``reports/drift``, and tell a person, once a session.
+
+    The report says whether somebody was told: a message that Slack did not take is sent by the next run.
+    """
     store, path = lake().store, f"reports/drift/session={watched.session}.json"
-    data = msgspec.json.format(msgspec.json.encode(watched.as_json()))
-    is_told = store.size(path) is not None and store.read(path) == data
+    is_told = store.size(path) is not None and msgspec.json.decode(store.read(path), type=_Report).told
+    _keep(store, path, watched, is_told=is_told)
     if watched.findings and not is_told:
         lines = [f"{item['partition']}: {item['what']}" for item in watched.findings]
-        raise_alarm(
+        is_told = raise_alarm(
             Alarm.DATA_DRIFTED,
             f"session.{watched.session}",
             {"session": str(watched.session), "findings": len(lines)},
-            what=f"{watched.session}: {len(lines)} things are not as they were",
+            what=f"{watched.session}: {len(lines)} things are not as they were ({path})",
             cause="\n".join(lines),
+            longest=LONGEST_LIST,
         )
-    if not is_told:
-        store.write(path, data)
+        _keep(store, path, watched, is_told=is_told)
     if in_flow_run():
         create_table_artifact(list(watched.findings) or [{"what": "all is as it was"}], key="drift")
+
+
+def _keep(store: Store, path: str, watched: Watched, *, is_told: bool) -> None:
+    store.write(path, msgspec.json.format(msgspec.json.encode({**watched.as_json(), "told": is_told})))
+
+
+class _Report(msgspec.Struct):
+    told: bool = False

@@ -47,8 +47,14 @@ def test_what_is_not_as_it_was_is_told_once(tmp_path: Path) -> None:
         )
         done = marketlake("backfill", "--start", SESSION, "--refresh", env=environment(exchange, lake))
         assert done.returncode == 0, done.stderr
+        slack.faults = [(400, {}, "no")]
         found = watched(exchange, slack, lake)
+        assert [] == slack.messages, "Slack did not take it"
         again = watched(exchange, slack, lake)
+        exchange.misbehave()
+        done = marketlake("backfill", "--start", SESSION, "--refresh", env=environment(exchange, lake))
+        assert done.returncode == 0, done.stderr
+        assert [] == watched(exchange, slack, lake)
 
     assert {f"stock_bars SPY {SESSION}"} == {item["partition"] for item in found}
     whats = [item["what"] for item in found]

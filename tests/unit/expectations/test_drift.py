@@ -14,7 +14,7 @@ from marketlake.tables import TABLES, Partition
 TABLE = TABLES["index_bars"]
 PARTITION = Partition.of_session(TABLE, "I:VIX", date(2025, 8, 29))
 COLUMNS = {field.name: str(field.type) for field in TABLE.schema}
-FIELDS = ["c", "h", "l", "o", "t"]
+FIELDS = dict.fromkeys(["c", "h", "l", "o", "t"], 1.0)
 
 
 def profile(rows: float = 400, close: float = 15.0, nulls: float = 0.0) -> Profile:
@@ -66,13 +66,46 @@ def test_a_column_that_is_not_as_declared_is_one_even_without_a_past(
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ([*FIELDS, "otc"], ["field of the vendor is new: otc"]),
-        (FIELDS[:-1], ["field of the vendor is gone: t"]),
-        ([], []),  # no captured page to read them from
+        (FIELDS | {"auction": 0.01}, ["field of the vendor is new: auction"]),
+        ({name: 1.0 for name in FIELDS if name != "t"}, ["field of the vendor is gone: t"]),
+        (FIELDS | {"otc": 0.2}, []),  # documented, and in few rows
+        ({}, []),  # no captured page to read them from
     ],
 )
-def test_a_field_that_the_vendor_adds_or_drops_is_one(fields: list[str], expected: list[str]) -> None:
+def test_a_field_that_the_vendor_adds_or_drops_is_one(fields: dict[str, float], expected: list[str]) -> None:
     assert expected == said(msgspec.structs.replace(profile(), fields=fields))
+
+
+def test_a_field_that_nobody_documents_is_one_even_without_a_past() -> None:
+    fields = FIELDS | {"auction": 1.0, "otc": 1.0}
+
+    assert ["field of the vendor is new: auction"] == said(msgspec.structs.replace(profile(), fields=fields), ())
+
+
+def test_a_rare_field_that_is_in_no_row_today_is_not_missed() -> None:
+    before = (msgspec.structs.replace(profile(), fields=FIELDS | {"otc": 0.4}), *BEFORE)
+
+    assert [] == said(profile(), before)
+
+
+@pytest.mark.parametrize(("volume", "is_found"), [(3e6, False), (1e8, True), (1e4, True)])
+def test_a_day_of_three_times_the_volume_is_a_day(volume: float, is_found: bool) -> None:
+    def with_volume(value: float) -> Profile:
+        return msgspec.structs.replace(profile(), statistics={"volume.minimum": 1.0, "volume.maximum": value})
+
+    before = tuple(with_volume(value) for value in (0.8e6, 0.9e6, 1e6, 1.2e6))
+
+    assert is_found == bool(said(with_volume(volume), before))
+
+
+def test_around_zero_the_size_of_a_column_counts() -> None:
+    def with_change(low: float, high: float) -> Profile:
+        return msgspec.structs.replace(profile(), statistics={"macd.minimum": low, "macd.maximum": high})
+
+    before = tuple(with_change(-0.5, 0.1) for _ in range(3))
+
+    assert [] == said(with_change(-2.0, 2.5), before)
+    assert ["macd.maximum is 50"] == [what.split(";")[0] for what in said(with_change(-0.5, 50.0), before)]
 
 
 def test_of_fewer_than_three_sessions_no_range_is_made() -> None:
