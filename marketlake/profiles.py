@@ -27,7 +27,7 @@ ROWS: Final = "rows"
 # volume is a day, a price of a hundred times the usual one is not.
 _ROWS_FACTOR: Final = 4.0
 _FACTOR: Final = 5.0
-_NULLS_MARGIN: Final = 0.1
+_NULLS_MARGIN: Final = 0.25
 # Numbers that name something: that they are larger than yesterday says nothing.
 _NAMES: Final = frozenset(
     {"sequence_number", "trf_id", "exchange", "bid_exchange", "ask_exchange", "tape", "correction", "rank"}
@@ -120,7 +120,8 @@ def bands(before: Sequence[Profile]) -> Mapping[str, tuple[float, float]]:
         else:
             # Around zero a factor means nothing: as many times the size of the column's numbers.
             reach = _FACTOR * max(abs(value) for profile in before for value in _of_column(profile, name))
-            found[name] = low - reach, high + reach
+            if reach:  # a column of nothing but zeros, an age say, tells no size
+                found[name] = low - reach, high + reach
     return found
 
 
@@ -143,7 +144,8 @@ def _made(lake: Lake, partition: Partition, record: Record) -> Profile:
             statistics[f"{field.name}.minimum"] = ends["min"]
             statistics[f"{field.name}.median"] = pc.quantile(numbers, 0.5)[0].as_py()
             statistics[f"{field.name}.maximum"] = ends["max"]
-    columns = {field.name: str(field.type) for field in file.schema_arrow}
+    # Parquet has a name of its own for what is in a list.
+    columns = {field.name: str(field.type).replace("<element: ", "<item: ") for field in file.schema_arrow}
     return Profile(columns, _fields_of(lake, record), statistics)
 
 
