@@ -1,9 +1,9 @@
 """What may pass: one Great Expectations suite a table, as Python values.
 
 A module for each table or family holds its rules: ``bars``, ``trades``, ``quotes``, ``index_values``, ``contracts``,
-``news``, ``reference``, ``market_minutes``, ``option_minutes``. ``rules`` says how one is written down, ``relations``
-how columns are compared, ``view`` how rows are shown, ``judging`` how a suite is run. Facts that are counted and never
-refused are :mod:`marketlake.checks`'.
+``snapshots``, ``news``, ``reference``, ``market_minutes``, ``option_minutes``. ``rules`` says how one is written down,
+``relations`` how columns are compared, ``view`` how rows are shown, ``judging`` how a suite is run. Facts that are
+counted and never refused are :mod:`marketlake.checks`'.
 
 Great Expectations takes seconds to import and is imported by the first call.
 """

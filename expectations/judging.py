@@ -18,7 +18,18 @@ from great_expectations.core.expectation_validation_result import ExpectationVal
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation import Expectation
 
-from expectations import bars, contracts, index_values, market_minutes, news, option_minutes, quotes, reference, trades
+from expectations import (
+    bars,
+    contracts,
+    index_values,
+    market_minutes,
+    news,
+    option_minutes,
+    quotes,
+    reference,
+    snapshots,
+    trades,
+)
 from expectations.rules import About
 from expectations.view import frame_of
 from marketlake.checks import Verdict
@@ -37,6 +48,7 @@ _RULES: Final[Mapping[str, Callable[[Table], list[Expectation]]]] = {
     "option_trades": trades.rules,
     "option_quotes": quotes.rules,
     "option_contracts": contracts.rules,
+    "option_snapshots": snapshots.rules,
     "news": news.rules,
     "dividends": reference.rules,
     "splits": reference.rules,

@@ -59,6 +59,10 @@ class _Contract(Struct, gc=False):
     ticker: str
 
 
+class _Snapshot(Struct, gc=False):
+    details: _Contract
+
+
 class _Article(Struct, gc=False):
     id: str
     published_utc: Instant
@@ -101,6 +105,9 @@ _ORDERS: Final = {
     AskKind.TRADES: _TICKS,
     AskKind.QUOTES: _TICKS,
     AskKind.CONTRACTS: _Order(_Contract, operator.attrgetter("ticker"), operator.attrgetter("ticker"), operator.le),
+    AskKind.SNAPSHOTS: _Order(
+        _Snapshot, operator.attrgetter("details.ticker"), operator.attrgetter("details.ticker"), operator.le
+    ),
     AskKind.NEWS: _Order(_Article, operator.attrgetter("published_utc"), operator.attrgetter("id"), operator.le),
     AskKind.DIVIDENDS: _Order(
         _Dividend,

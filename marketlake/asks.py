@@ -31,7 +31,10 @@ from marketlake.tickers import AssetClass, Underlying, asset_class_of
 
 # The largest pages that the vendor gives (protocol pages of each endpoint): fewer calls against the rate limit.
 MAX_REFERENCE_PAGE: Final = 1_000
+MAX_SNAPSHOT_PAGE: Final = 250
 MAX_YIELDS_PAGE: Final = 50_000
+# The pages of a chain show one moment only where they come together; SPY's forty take seconds.
+LONGEST_SNAPSHOT: Final = timedelta(minutes=15)
 _DAY: Final = timedelta(days=1)
 
 
@@ -42,6 +45,7 @@ class AskKind(StrEnum):
     TRADES = "trades"
     QUOTES = "quotes"
     CONTRACTS = "contracts"
+    SNAPSHOTS = "snapshots"
     NEWS = "news"
     DIVIDENDS = "dividends"
     SPLITS = "splits"
@@ -89,6 +93,11 @@ class Ask:
     def adjustable(self) -> bool:
         """Whether the vendor could adjust the answer for splits, so that it has to say that it did not."""
         return self.kind is AskKind.BARS and asset_class_of(self.ticker) is not AssetClass.INDICES
+
+    @property
+    def within(self) -> timedelta | None:
+        """The time within which all pages have to come, where they show the present; None where they show history."""
+        return LONGEST_SNAPSHOT if self.kind is AskKind.SNAPSHOTS else None
 
     @property
     def hours(self) -> Hours | None:
@@ -173,6 +182,24 @@ def contracts_ask(underlying: Underlying, session: date, *, expired: bool = Fals
             ("limit", str(MAX_REFERENCE_PAGE)),
         ),
         kind=AskKind.CONTRACTS,
+        first=session,
+        last=session,
+    )
+
+
+def snapshots_ask(underlying: Underlying, session: date, page_size: int) -> Ask:
+    """Every listed contract of an underlying as it is now, which the caller knows to be the end of ``session``.
+
+    The vendor takes no date here: asked at any other time, it gives another session's values.
+    """
+    return Ask(
+        table=TABLES["option_snapshots"].name,
+        owner=underlying.symbol,
+        ticker=underlying.symbol,
+        span=None,
+        path=f"/v3/snapshot/options/{underlying.price_ticker}",
+        params=(("order", "asc"), ("sort", "ticker"), ("limit", str(min(page_size, MAX_SNAPSHOT_PAGE)))),
+        kind=AskKind.SNAPSHOTS,
         first=session,
         last=session,
     )

@@ -82,6 +82,11 @@ FLAGS: Final[Mapping[str, Mapping[str, str]]] = {
         "adjusted": "The contract delivers something other than 100 units of its underlying.",
         "not_call_or_put": 'The vendor calls its type "other".',
     },
+    "option_snapshots": {
+        "not_call_or_put": 'The vendor calls its type "other".',
+        "without_open_interest": "The vendor gives no open interest.",
+        "without_volatility": "The vendor could not compute the volatility.",
+    },
     "news": {"sentiment_of_vader": "The vendor has no sentiment for the ticker; VADER's of the article stands in."},
 }
 """By table, the facts that are counted, and a sentence about each; tables that are not named have none."""
@@ -102,6 +107,8 @@ def _masks(table: Table, rows: pa.Table) -> dict[str, Mask]:
     names = set(rows.column_names)
     if "span" in names:
         return _bar_masks(table, rows)
+    if "strike" in names:
+        return _contract_masks(rows)
     if "bid_price" in names:
         return _quote_masks(table, rows)
     if "price" in names:
@@ -112,8 +119,6 @@ def _masks(table: Table, rows: pa.Table) -> dict[str, Mask]:
         }
     if "value" in names:
         return {"out_of_hours": _out_of_hours(table, rows)}
-    if "strike" in names:
-        return {"adjusted": adjusted(rows), "not_call_or_put": _true(pc.is_null(rows["right"]))}
     return {"sentiment_of_vader": _true(pc.equal(rows["sentiment_source"], SentimentSource.VADER.value))}
 
 
@@ -125,6 +130,16 @@ def _bar_masks(table: Table, rows: pa.Table) -> dict[str, Mask]:
         "out_of_hours": _out_of_hours(table, rows) & within_a_day,
         "vwap_out_of_range": _true(outside),
         "zero_volume": _true(pc.equal(rows["volume"], 0)),
+    }
+
+
+def _contract_masks(rows: pa.Table) -> dict[str, Mask]:
+    is_other = {"not_call_or_put": _true(pc.is_null(rows["right"]))}
+    if "chosen" in rows.column_names:
+        return is_other | {"adjusted": adjusted(rows)}
+    return is_other | {
+        "without_open_interest": _true(pc.is_null(rows["open_interest"])),
+        "without_volatility": _true(pc.is_null(rows["vendor_implied_volatility"])),
     }
 
 

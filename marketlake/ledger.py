@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +30,13 @@ class How(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class Lack(StrEnum):
+    """Why the vendor did not give what only its present has."""
+
+    SESSION_PAST = "session_past"
+    NOT_IN_PLAN = "not_in_plan"
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """A captured page: its path under the lake's root, and the SHA-256 of its body."""
@@ -42,7 +49,8 @@ class Proof:
 class Coverage:
     """What is known of a ticker (and span, for bars) in a stretch of time, and what became of its rows.
 
-    The stretch is half-open, ``start_ns <= t < end_ns``, in nanoseconds since the epoch.
+    The stretch is half-open, ``start_ns <= t < end_ns``, in nanoseconds since the epoch. ``reason`` is given of tables
+    that only the vendor's present has, where they are unavailable.
     """
 
     ticker: str
@@ -55,6 +63,7 @@ class Coverage:
     duplicates: int
     superseded: int
     proof: tuple[Proof, ...]
+    reason: Lack | None = None
 
     @property
     def place(self) -> tuple[str, str, int, int, str]:
@@ -151,10 +160,18 @@ def decode(data: bytes) -> Record:
 
 def encode_entry(entry: Entry) -> bytes:
     """The JSON of an entry: that of its record; what it replaces is told in the operational part."""
-    fields = msgspec.to_builtins(entry.record)
+    fields = _fields_of(entry.record)
     if entry.replaces is not None:
-        fields["operational"]["replaces"] = msgspec.to_builtins(entry.replaces)
+        fields["operational"]["replaces"] = _fields_of(entry.replaces)
     return msgspec.json.format(msgspec.json.encode(fields, order="sorted"), indent=1) + b"\n"
+
+
+def _fields_of(record: Record) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(record)
+    for item in fields["coverage"]:
+        if item["reason"] is None:  # most have none
+            del item["reason"]
+    return fields
 
 
 def decode_entry(data: bytes) -> Entry:

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from marketlake.ledger import How
+from marketlake.ledger import How, Lack
 from marketlake.selection import OpeningSource
 from marketlake.tables import YIELD_MONTHS, PriceSource, Reason, Refusal, Span
 
 ANY: Final = "*"
 NEVER: Final = "never"
 _QUIET: Final = "no eligible trade made a bar of that minute"
+_NOT_COMPUTED: Final = "the vendor could not compute it: deep in the money, or without a quote"
+_NO_DAY: Final = "the vendor shows no day on which the contract traded"
+_NO_QUOTE: Final = "there is no quote, or the key's plan has none"
+_NO_TRADE: Final = "there never was a trade, or the key's plan has none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ TABLE_MEANINGS: Final[Mapping[str, str]] = {
     "option_quotes": "Every change of the asked-for contracts' national best bid and offer in the New York day.",
     "option_contracts": "Every contract on the underlying that was listed on the session and had not expired before "
     "it, as the vendor lists them as of that date, and which of them are chosen.",
+    "option_snapshots": "Every listed contract of the underlying as the vendor showed it once the session had settled "
+    "and before the next pre-market: open interest, the vendor's own volatility and Greeks, the newest bar, quote and "
+    "trade. The vendor has no history of it: a session of which none was taken in time stays unavailable. A contract "
+    "that expires on the session is missing where it was taken after midnight.",
     "news": "One row an article and ticker that it names: articles that name the underlying, from the end of the "
     "previous session's New York day to the end of this one's, so that a weekend belongs to Monday.",
     "dividends": "Every cash dividend of a share that the vendor knows; fetched and replaced whole.",
@@ -147,6 +155,63 @@ COLUMN_MEANINGS: Final[Mapping[tuple[str, str], Meaning]] = {
     (ANY, "refusal"): Meaning("why the contract was not chosen (see Refusal)", "chosen"),
     (ANY, "opening_price"): Meaning("the opening price by which was chosen, the same in every row", "there was none"),
     (ANY, "opening_price_source"): Meaning("where that price came from (see OpeningSource)", "there was none"),
+    # Snapshots.
+    ("option_snapshots", "right"): Meaning("`call` or `put`", 'the vendor says "other"'),
+    (ANY, "open_interest"): Meaning(
+        "contracts held at the end of the last trading day that the vendor had counted when it was asked: as a rule "
+        "the day before the session, since the clearing house counts overnight",
+        "the vendor gives none",
+    ),
+    (ANY, "vendor_implied_volatility"): Meaning(
+        "the vendor's volatility a year (0.2 is 20 percent), by a model that it does not publish; not the "
+        "`implied_volatility` that is computed here",
+        _NOT_COMPUTED,
+    ),
+    (ANY, "vendor_delta"): Meaning("the vendor's delta", _NOT_COMPUTED),
+    (ANY, "vendor_gamma"): Meaning("the vendor's gamma", _NOT_COMPUTED),
+    (ANY, "vendor_theta_per_day"): Meaning(
+        "the vendor's theta: change of the price, dollars, for a day gone by (the unit that its samples show)",
+        _NOT_COMPUTED,
+    ),
+    (ANY, "vendor_vega_per_point"): Meaning(
+        "the vendor's vega: change of the price, dollars, for 0.01 of volatility (the unit that its samples show)",
+        _NOT_COMPUTED,
+    ),
+    (ANY, "break_even_price"): Meaning(
+        "the underlying's price at expiry at which a buyer at the contract's newest price neither wins nor loses",
+        "the vendor gives none: it knows no price",
+    ),
+    ("option_snapshots", "open"): Meaning("first price of the day of `day_updated`, dollars", _NO_DAY),
+    ("option_snapshots", "high"): Meaning("highest price of that day", _NO_DAY),
+    ("option_snapshots", "low"): Meaning("lowest price of that day", _NO_DAY),
+    ("option_snapshots", "close"): Meaning("last price of that day", _NO_DAY),
+    ("option_snapshots", "volume"): Meaning("contracts traded on that day", _NO_DAY),
+    ("option_snapshots", "vwap"): Meaning("price weighted by volume over that day", _NO_DAY),
+    (ANY, "previous_close"): Meaning("last price of the day before that one", "the vendor gives none"),
+    (ANY, "day_updated"): Meaning(
+        "when the vendor changed the day's bar last; it may give midnight, and a day before the session where the "
+        "contract did not trade on that",
+        _NO_DAY,
+    ),
+    ("option_snapshots", "bid_price"): Meaning(
+        "bid of the newest quote, dollars; 0 where the side is missing", _NO_QUOTE
+    ),
+    ("option_snapshots", "bid_size"): Meaning("size at that bid, as the vendor counts it", _NO_QUOTE),
+    ("option_snapshots", "bid_exchange"): Meaning("the vendor's number of its exchange", _NO_QUOTE),
+    ("option_snapshots", "ask_price"): Meaning("ask of the same quote; 0 where the side is missing", _NO_QUOTE),
+    ("option_snapshots", "ask_size"): Meaning("size at that ask", _NO_QUOTE),
+    ("option_snapshots", "ask_exchange"): Meaning("the vendor's number of its exchange", _NO_QUOTE),
+    (ANY, "quote_updated"): Meaning("when that quote was made", _NO_QUOTE),
+    (ANY, "trade_price"): Meaning("price of the newest trade, dollars", _NO_TRADE),
+    (ANY, "trade_size"): Meaning("contracts of that trade", _NO_TRADE),
+    (ANY, "trade_exchange"): Meaning("the vendor's number of its exchange", _NO_TRADE),
+    (ANY, "trade_conditions"): Meaning("its condition codes", _NO_TRADE),
+    (ANY, "trade_sip_timestamp"): Meaning("when the consolidated tape stamped it; may lie days back", _NO_TRADE),
+    ("option_snapshots", "underlying_price"): Meaning(
+        "the underlying's newest price, dollars, or the index's value, as the vendor shows it beside the contract",
+        "the key's plan has none of the underlying",
+    ),
+    (ANY, "underlying_updated"): Meaning("when that price was made", "`underlying_price` is null"),
     # News.
     ("news", "id"): Meaning("the vendor's id of the article; the same in each of its rows"),
     (ANY, "published"): Meaning("when it was published, as the vendor says, in whole seconds"),
@@ -406,8 +471,17 @@ CLOSED_WORDS: Final[Mapping[type[StrEnum], tuple[str, Mapping[str, str]]]] = {
             How.VERIFIED_EMPTY: "Asked over REST, answered completely, and no row came.",
             How.BACKFILLED: "Asked over REST, answered completely, and at least one row came.",
             How.UNAVAILABLE: "Asked, and not to be had: a whole session of a share or an index without one minute "
-            "bar is beyond the vendor's history or the key's plan, not silent (`backfill --refresh` asks again); or a "
-            "gap of a stream that no history has.",
+            "bar is beyond the vendor's history or the key's plan, not silent (`backfill --refresh` asks again); a "
+            "gap of a stream that no history has; or what only the vendor's present has (see Lack).",
+        },
+    ),
+    Lack: (
+        "`reason` of a ledger record's coverage that is unavailable: why there is no snapshot of a session.",
+        {
+            Lack.SESSION_PAST: "Nobody asked between the session's settlement and 03:30 New York of the next session's "
+            "day; the vendor shows another session since, and has no history.",
+            Lack.NOT_IN_PLAN: "The key's plan does not have snapshots. `backfill --refresh` asks again, as long as "
+            "the session has not passed.",
         },
     ),
 }

@@ -207,6 +207,14 @@ def settled_at(session: date, delay: timedelta = timedelta(0)) -> datetime:
     return extended_share_hours(session).end + SETTLING + delay
 
 
+def snapshot_hours(session: date, delay: timedelta = timedelta(0)) -> Hours:
+    """When the vendor's present is a session's end: from its settlement until the next pre-market opens.
+
+    Empty, its end before its start, where a plan's delay is as long as the night.
+    """
+    return Hours(settled_at(session, delay), new_york(next_session(session), PRE_MARKET_OPEN))
+
+
 def newest_settled_session(now: datetime, delay: timedelta = timedelta(0)) -> date:
     """The newest session whose history is complete at ``now``."""
     day = now.astimezone(NEW_YORK).date()

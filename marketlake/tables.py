@@ -118,6 +118,7 @@ class Table:
     null_in_key: frozenset[str] = frozenset()  # key columns in which null is a value: not every trade is of a TRF
     streamed: frozenset[str] = frozenset()  # columns that the stream carries, by the vendor's documentation
     not_rest: frozenset[str] = frozenset()  # columns that REST does not
+    present_only: bool = False  # the vendor gives it as it is now, and has no history of it
 
     def __post_init__(self) -> None:
         unknown = (self.streamed | self.not_rest | set(self.key) | set(self.order)) - set(self.schema.names)
@@ -304,6 +305,46 @@ _CONTRACTS = pa.schema(
         pa.field("refusal", pa.string()),
         pa.field("opening_price", PRICE),
         pa.field("opening_price_source", pa.string()),
+    ]
+)
+# Bare names of Greeks and volatility are those that are computed here; these are the vendor's own.
+_SNAPSHOTS = pa.schema(
+    [
+        pa.field("ticker", pa.string(), nullable=False),
+        pa.field("expiry", pa.date32(), nullable=False),
+        pa.field("strike", STRIKE, nullable=False),
+        pa.field("right", pa.string()),  # null where the vendor says "other"
+        pa.field("exercise_style", pa.string()),
+        pa.field("shares_per_contract", pa.float64()),
+        pa.field("open_interest", pa.float64()),
+        pa.field("vendor_implied_volatility", pa.float64()),  # a year
+        pa.field("vendor_delta", pa.float64()),
+        pa.field("vendor_gamma", pa.float64()),
+        pa.field("vendor_theta_per_day", pa.float64()),
+        pa.field("vendor_vega_per_point", pa.float64()),  # per 0.01 of volatility
+        pa.field("break_even_price", PRICE),
+        pa.field("open", PRICE),
+        pa.field("high", PRICE),
+        pa.field("low", PRICE),
+        pa.field("close", PRICE),
+        pa.field("volume", pa.float64()),
+        pa.field("vwap", PRICE),
+        pa.field("previous_close", PRICE),
+        pa.field("day_updated", TIME),
+        pa.field("bid_price", PRICE),
+        pa.field("bid_size", pa.float64()),
+        pa.field("bid_exchange", pa.int64()),
+        pa.field("ask_price", PRICE),
+        pa.field("ask_size", pa.float64()),
+        pa.field("ask_exchange", pa.int64()),
+        pa.field("quote_updated", TIME),
+        pa.field("trade_price", PRICE),
+        pa.field("trade_size", pa.float64()),
+        pa.field("trade_exchange", pa.int64()),
+        pa.field("trade_conditions", pa.list_(pa.int32())),
+        pa.field("trade_sip_timestamp", TIME),
+        pa.field("underlying_price", PRICE),
+        pa.field("underlying_updated", TIME),
     ]
 )
 _NEWS = pa.schema(
@@ -563,6 +604,19 @@ _ALL = (
         None,
         _OPTIONS,
         not_rest=frozenset({"chosen", "rank", "refusal", "opening_price", "opening_price_source"}),
+    ),
+    Table(
+        "option_snapshots",
+        Layer.RAW,
+        "options/snapshots",
+        _SNAPSHOTS,
+        ("ticker",),
+        ("ticker",),
+        _BY_UNDERLYING,
+        Period.SESSION,
+        None,
+        _OPTIONS,
+        present_only=True,
     ),
     Table(
         "news",

@@ -79,6 +79,13 @@ class Quote(Struct, gc=False):
     tape: Int64 | None = None
 
 
+def _require_exact(strike: Decimal) -> None:
+    """Refuse a strike that the column could only hold rounded."""
+    if not strike.is_finite() or abs(strike) >= _STRIKE_LIMIT or strike % _STRIKE_STEP:
+        message = f"{strike} does not fit decimal(10, 3)"
+        raise ValueError(message)
+
+
 class Contract(Struct, gc=False):
     """One option contract of the reference list; its strike is read from the digits of the JSON number."""
 
@@ -95,10 +102,88 @@ class Contract(Struct, gc=False):
 
     def __post_init__(self) -> None:
         """Refuse a strike that the column could only hold rounded."""
-        strike = self.strike_price
-        if not strike.is_finite() or abs(strike) >= _STRIKE_LIMIT or strike % _STRIKE_STEP:
-            message = f"{strike} does not fit decimal(10, 3)"
-            raise ValueError(message)
+        _require_exact(self.strike_price)
+
+
+class SnapshotDetails(Struct, gc=False):
+    """Which contract a snapshot is of; its strike is read from the digits of the JSON number."""
+
+    ticker: str
+    expiration_date: date
+    strike_price: Decimal
+    contract_type: str | None = None
+    exercise_style: str | None = None
+    shares_per_contract: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a strike that the column could only hold rounded."""
+        _require_exact(self.strike_price)
+
+
+class SnapshotGreeks(Struct, gc=False):
+    """The vendor's Greeks; none of a contract for which it cannot compute them."""
+
+    delta: float | None = None
+    gamma: float | None = None
+    theta: float | None = None
+    vega: float | None = None
+
+
+class SnapshotDay(Struct, gc=False):
+    """The bar of the last day on which the contract traded; empty where it did not."""
+
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    close: float | None = None
+    volume: float | None = None
+    vwap: float | None = None
+    previous_close: float | None = None
+    last_updated: Nanoseconds | None = None
+
+
+class SnapshotQuote(Struct, gc=False):
+    """The newest quote; only of plans with quotes."""
+
+    bid: float | None = None
+    bid_size: float | None = None
+    bid_exchange: Int64 | None = None
+    ask: float | None = None
+    ask_size: float | None = None
+    ask_exchange: Int64 | None = None
+    last_updated: Nanoseconds | None = None
+
+
+class SnapshotTrade(Struct, gc=False):
+    """The newest trade; only of plans with trades, and where there ever was one."""
+
+    price: float | None = None
+    size: float | None = None
+    exchange: Int64 | None = None
+    conditions: list[Int32] | None = None
+    sip_timestamp: Nanoseconds | None = None
+
+
+class SnapshotUnderlying(Struct, gc=False):
+    """The underlying at the same moment: a share has a price, an index a value; only of plans that have it."""
+
+    price: float | None = None
+    value: float | None = None
+    last_updated: Nanoseconds | None = None
+
+
+class Snapshot(Struct, gc=False):
+    """One contract of a chain as it is now; all but what identifies it may be absent."""
+
+    details: SnapshotDetails
+    open_interest: float | None = None
+    implied_volatility: float | None = None
+    break_even_price: float | None = None
+    greeks: SnapshotGreeks | None = None
+    day: SnapshotDay | None = None
+    last_quote: SnapshotQuote | None = None
+    last_trade: SnapshotTrade | None = None
+    underlying_asset: SnapshotUnderlying | None = None
 
 
 class Publisher(Struct, gc=False):
@@ -171,6 +256,7 @@ ROW_TYPES: Final[dict[AskKind, type[Struct]]] = {
     AskKind.TRADES: Trade,
     AskKind.QUOTES: Quote,
     AskKind.CONTRACTS: Contract,
+    AskKind.SNAPSHOTS: Snapshot,
     AskKind.NEWS: Article,
     AskKind.DIVIDENDS: Dividend,
     AskKind.SPLITS: Split,

@@ -23,7 +23,7 @@ from marketlake.sentiment import score
 from marketlake.sessions import to_ns
 from marketlake.tables import TABLES, TIME, SentimentSource
 from marketlake.tickers import Right
-from marketlake.vendor_rows import NS_PER_MS, ROW_TYPES, UNREADABLE, Article, Bar, Contract, Insight
+from marketlake.vendor_rows import NS_PER_MS, ROW_TYPES, UNREADABLE, Article, Bar, Contract, Insight, Snapshot
 
 if TYPE_CHECKING:
     from marketlake.flat_json import Scanner
@@ -229,6 +229,27 @@ def _contract_columns(_: Ask, rows: Sequence[Contract]) -> dict[str, Values]:
     }
 
 
+def _snapshot_columns(_: Ask, rows: Sequence[Snapshot]) -> dict[str, Values]:
+    own = ("open_interest", "break_even_price")
+    values: dict[str, Values] = {
+        **_same_named(own, rows),
+        "vendor_implied_volatility": [row.implied_volatility for row in rows],
+        "right": [row.details.contract_type if row.details.contract_type in _RIGHTS else None for row in rows],
+        # A share has a price, an index a value.
+        "underlying_price": [_first_of(row.underlying_asset, "price", "value") for row in rows],
+    }
+    for part, fields in _FIELDS_OF_SNAPSHOTS.items():
+        for name, field in fields.items():
+            values[name] = [_first_of(getattr(row, part), field) for row in rows]
+    return values
+
+
+def _first_of(part: Struct | None, *fields: str) -> Any:
+    """The first of some fields that a part of a row has; None where it has none, or is not there itself."""
+    values = () if part is None else (getattr(part, field) for field in fields)
+    return next((value for value in values if value is not None), None)
+
+
 def _compact(raw: Raw) -> str | None:
     # Formatting keeps the digits of the numbers; decoding and encoding again would not.
     text = msgspec.json.format(bytes(raw), indent=-1).decode(errors="backslashreplace")
@@ -287,6 +308,49 @@ _FIELDS_OF_BARS: Final = {
     "vwap": "vw",
     "trades": "n",
 }
+# By part of a snapshot: our columns, and the vendor's fields that they come from.
+_FIELDS_OF_SNAPSHOTS: Final = {
+    "details": {
+        "ticker": "ticker",
+        "expiry": "expiration_date",
+        "strike": "strike_price",
+        "exercise_style": "exercise_style",
+        "shares_per_contract": "shares_per_contract",
+    },
+    "greeks": {
+        "vendor_delta": "delta",
+        "vendor_gamma": "gamma",
+        "vendor_theta_per_day": "theta",
+        "vendor_vega_per_point": "vega",
+    },
+    "day": {
+        "open": "open",
+        "high": "high",
+        "low": "low",
+        "close": "close",
+        "volume": "volume",
+        "vwap": "vwap",
+        "previous_close": "previous_close",
+        "day_updated": "last_updated",
+    },
+    "last_quote": {
+        "bid_price": "bid",
+        "bid_size": "bid_size",
+        "bid_exchange": "bid_exchange",
+        "ask_price": "ask",
+        "ask_size": "ask_size",
+        "ask_exchange": "ask_exchange",
+        "quote_updated": "last_updated",
+    },
+    "last_trade": {
+        "trade_price": "price",
+        "trade_size": "size",
+        "trade_exchange": "exchange",
+        "trade_conditions": "conditions",
+        "trade_sip_timestamp": "sip_timestamp",
+    },
+    "underlying_asset": {"underlying_updated": "last_updated"},
+}
 _WORTH_COMPILED_BYTES: Final = 1 << 16
 _RIGHTS: Final = frozenset(Right)
 _COLUMNS: Final[dict[AskKind, Callable[[Ask, Any], dict[str, Values]]]] = {
@@ -294,6 +358,7 @@ _COLUMNS: Final[dict[AskKind, Callable[[Ask, Any], dict[str, Values]]]] = {
     AskKind.TRADES: _tick_columns,
     AskKind.QUOTES: _tick_columns,
     AskKind.CONTRACTS: _contract_columns,
+    AskKind.SNAPSHOTS: _snapshot_columns,
     AskKind.DIVIDENDS: _named_columns,
     AskKind.SPLITS: _named_columns,
     AskKind.YIELDS: _named_columns,

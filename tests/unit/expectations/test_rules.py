@@ -44,6 +44,16 @@ CONTRACT = {
     "correction": None, "additional_underlyings": None, "chosen": False, "rank": None, "refusal": None,
     "opening_price": None, "opening_price_source": None,
 }  # fmt: skip
+SNAPSHOT = {
+    "ticker": CALL, "expiry": date(2025, 9, 19), "strike": Decimal("650.000"), "right": "call",
+    "exercise_style": "american", "shares_per_contract": 100.0, "open_interest": 18211.0,
+    "vendor_implied_volatility": 0.162, "vendor_delta": 0.51, "vendor_gamma": 0.071, "vendor_theta_per_day": -1.93,
+    "vendor_vega_per_point": 0.06, "break_even_price": 653.1, "open": 2.5, "high": 3.6, "low": 2.2, "close": 3.1,
+    "volume": 41230.0, "vwap": 2.94, "previous_close": 2.7, "day_updated": TEN, "bid_price": 3.09, "bid_size": 61.0,
+    "bid_exchange": 302, "ask_price": 3.12, "ask_size": 44.0, "ask_exchange": 304, "quote_updated": TEN,
+    "trade_price": 3.1, "trade_size": 2.0, "trade_exchange": 316, "trade_conditions": [209],
+    "trade_sip_timestamp": TEN, "underlying_price": 650.2, "underlying_updated": TEN,
+}  # fmt: skip
 ARTICLE = {
     "id": "9f2c", "ticker": "SPY", "published": TEN, "title": "Index fund sees inflow", "author": None,
     "publisher": "Example Wire", "article_url": None, "description": None, "keywords": ["etf"],
@@ -86,6 +96,7 @@ GOOD: dict[str, Row] = {
     "stock_quotes": QUOTE,
     "option_quotes": QUOTE | {"ticker": CALL},
     "option_contracts": CONTRACT,
+    "option_snapshots": SNAPSHOT,
     "news": ARTICLE,
     "dividends": DIVIDEND,
     "splits": SPLIT,
@@ -132,6 +143,31 @@ QUOTE_RULES: dict[str, tuple[Row, Row]] = {
     "bid_exchange_not_negative": ({"bid_exchange": 0}, {"bid_exchange": -1}),
     "ask_exchange_not_negative": ({"ask_exchange": None}, {"ask_exchange": -1}),
     "sequence_number_not_negative": ({"sequence_number": 0}, {"sequence_number": -1}),
+}
+OF_DAYS_AND_TRADES = ("open", "high", "low", "close", "vwap", "previous_close", "trade_price", "underlying_price")
+OF_QUOTES = ("bid_price", "ask_price", "bid_size", "ask_size", "volume", "trade_size", "open_interest")
+OF_EXCHANGES = ("bid_exchange", "ask_exchange", "trade_exchange")
+OF_INSTANTS = ("day_updated", "quote_updated", "trade_sip_timestamp", "underlying_updated")
+SNAPSHOT_RULES: dict[str, tuple[Row, Row]] = {
+    "required_present": (dict.fromkeys(set(SNAPSHOT) - {"ticker", "expiry", "strike"}), {"strike": None}),
+    "expiry_in_range": (
+        {"ticker": "O:SPY351221C00650000", "expiry": date(2035, 12, 21)},
+        {"ticker": "O:SPY361219C00650000", "expiry": date(2036, 12, 19)},
+    ),
+    "expiry_as_in_symbol": ({"expiry": date(2025, 9, 19)}, {"expiry": date(2025, 9, 18)}),
+    "right_known": (PUT, {"right": "straddle"}),
+    "right_as_in_symbol": ({"right": None}, {"right": "put"}),
+    "strike_above_zero": ({"strike": Decimal("92.860")}, {"strike": Decimal("0.000")}),  # adjusted: another strike
+    "exercise_style_known": ({"exercise_style": "european"}, {"exercise_style": "asian"}),
+    "shares_per_contract_above_zero": ({"shares_per_contract": 104.0}, {"shares_per_contract": 0.0}),
+    "vendor_implied_volatility_not_negative": (
+        {"vendor_implied_volatility": 0.0},
+        {"vendor_implied_volatility": -0.01},
+    ),
+    "vendor_delta_in_range": ({"vendor_delta": -1.0}, {"vendor_delta": 1.01}),
+    **{f"{name}_not_negative": ({name: 0.0}, {name: -0.01}) for name in (*OF_DAYS_AND_TRADES, *OF_QUOTES)},
+    **{f"{name}_not_negative": ({name: 0}, {name: -1}) for name in OF_EXCHANGES},
+    **{f"{name}_in_calendar": ({name: None}, {name: at("1970-01-01")}) for name in OF_INSTANTS},
 }
 OF_SHARE = {"ticker_of_class": ({"ticker": "BRK.B"}, {"ticker": "I:VIX"})}
 OF_OPTION = {"ticker_of_class": ({"ticker": "O:SPY1250919C00650000"}, {"ticker": "O:SPY250931C00650000"})}
@@ -182,6 +218,7 @@ EXAMPLES: dict[str, dict[str, tuple[Row, Row]]] = {
         "exercise_style_known": ({"exercise_style": "european"}, {"exercise_style": "asian"}),
         "opening_price_above_zero": ({"opening_price": 645.1}, {"opening_price": 0.0}),
     },
+    "option_snapshots": OF_OPTION | SNAPSHOT_RULES,
     "news": {
         "required_present": ({"description": None}, {"title": None}),
         "id_not_blank": ({"id": "1"}, {"id": ""}),

@@ -24,6 +24,7 @@ OPTION_BARS = asks.bars_ask(TABLES["option_bars"], "SPY", "O:SPY241220C00585000"
 INDEX_BARS = asks.bars_ask(TABLES["index_bars"], "I:VIX", "I:VIX", Span.MINUTE, SESSION, SESSION, 2)
 TRADES = asks.trades_ask(TABLES["stock_trades"], "SPY", "SPY", SESSION, 2)
 CONTRACTS = asks.contracts_ask(Underlying.parse("SPY"), SESSION)
+SNAPSHOTS = asks.snapshots_ask(Underlying.parse("SPY"), SESSION, 2)
 NEWS = asks.news_ask(Underlying.parse("SPY"), SESSION, SESSION)
 DIVIDENDS = asks.dividends_ask("SPY", SESSION)
 YIELDS = asks.treasury_yields_ask(2024)
@@ -164,6 +165,21 @@ def test_a_refusal_in_a_200_is_one() -> None:
         Answer(BARS).accept(body(status="NOT_AUTHORIZED", message="Please upgrade your plan."))
 
 
+def contracts_now(*strikes: int, next_url: Any = ABSENT) -> bytes:
+    rows = [{"details": {"ticker": f"O:SPY241220C{strike * 1_000:08}"}, "open_interest": 1} for strike in strikes]
+    return listed(*rows, next_url=next_url)
+
+
+NEXT_CONTRACTS = f"{HOST}/v3/snapshot/options/SPY?cursor=b"
+
+
+def test_a_chain_is_whole_with_its_last_page() -> None:
+    first = accepted(SNAPSHOTS, contracts_now(585, 586, next_url=NEXT_CONTRACTS))
+
+    assert "/v3/snapshot/options/SPY?cursor=b" == first.target
+    assert accepted(SNAPSHOTS, contracts_now(585, 586, next_url=NEXT_CONTRACTS), contracts_now(587)).is_complete
+
+
 FIRST = bars(0, 1, next_url=next_bars(2))
 FIRST_TRADES = listed(trade(0, 1), trade(1, 2), next_url=next_trades("b"))
 ODD_PAGES: list[Any] = [
@@ -205,6 +221,16 @@ ODD_PAGES: list[Any] = [
     ),
     pytest.param(
         CONTRACTS, [listed({"ticker": "O:SPY241220P1"}, {"ticker": "O:SPY241220C1"})], "out of order", id="puts first"
+    ),
+    pytest.param(SNAPSHOTS, [contracts_now(586, 585)], "out of order", id="strikes of a chain fall"),
+    pytest.param(
+        SNAPSHOTS,
+        [contracts_now(585, 586, next_url=NEXT_CONTRACTS), contracts_now(586, 587)],
+        "rows of the page before",
+        id="a contract of a chain on two pages",
+    ),
+    pytest.param(
+        SNAPSHOTS, [contracts_now(585, next_url=f"{HOST}/v3/snapshot/options/QQQ?cursor=b")], "another path", id="QQQ"
     ),
     pytest.param(BARS, [bars(0, next_url=None)], "next_url", id="next_url null"),
     pytest.param(BARS, [bars(0, next_url="")], "next_url", id="next_url empty"),

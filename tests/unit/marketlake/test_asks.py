@@ -36,6 +36,7 @@ ALL_ASKS = [
     pytest.param(asks.quotes_ask(TABLES["stock_quotes"], "SPY", "SPY", SESSION, 50_000), id="quotes"),
     pytest.param(asks.contracts_ask(SPY, SESSION), id="contracts"),
     pytest.param(asks.contracts_ask(SPY, SESSION, expired=True), id="expired contracts"),
+    pytest.param(asks.snapshots_ask(SPY, SESSION, 50_000), id="snapshots"),
     pytest.param(asks.news_ask(SPY, SESSION, SESSION), id="news"),
     pytest.param(asks.dividends_ask("SPY", SESSION), id="dividends"),
     pytest.param(asks.splits_ask("SPY", SESSION), id="splits"),
@@ -94,6 +95,26 @@ def test_contracts_are_asked_as_of_the_session_on_both_sides_of_expired() -> Non
         expired["expiration_date"],
     )
     assert ["1000"] == live["limit"]
+
+
+def test_a_chain_is_asked_whole_in_the_largest_pages_that_there_are() -> None:
+    large, small = asks.snapshots_ask(SPY, SESSION, 50_000), asks.snapshots_ask(SPY, SESSION, 10)
+
+    assert "/v3/snapshot/options/SPY?order=asc&sort=ticker&limit=250" == large.target
+    assert ["10"] == query(small)["limit"]
+
+
+def test_a_chain_of_an_index_is_asked_by_the_ticker_of_its_level() -> None:
+    ask = asks.snapshots_ask(Underlying.parse("SPX"), SESSION, 250)
+
+    assert ("SPX", "/v3/snapshot/options/I:SPX") == (ask.owner, ask.path)
+
+
+def test_the_same_question_about_another_session_is_kept_elsewhere() -> None:
+    one, two = (asks.snapshots_ask(SPY, day, 250) for day in (SESSION, SESSION + timedelta(days=3)))
+
+    assert one.target == two.target
+    assert one.folder != two.folder
 
 
 def test_mondays_news_begins_where_fridays_day_ended() -> None:

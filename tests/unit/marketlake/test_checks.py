@@ -31,6 +31,10 @@ CONTRACT = {
     "ticker": CALL, "expiry": date(2025, 8, 29), "strike": 645, "right": "call", "shares_per_contract": 100.0,
     "chosen": False,
 }  # fmt: skip
+SNAPSHOT = {
+    "ticker": CALL, "expiry": date(2025, 8, 29), "strike": 645, "right": "call", "open_interest": 12.0,
+    "vendor_implied_volatility": 0.2,
+}  # fmt: skip
 ARTICLE = {"id": "1", "ticker": "SPY", "published": NOON, "title": "Rates", "sentiment_source": "vendor"}
 
 
@@ -94,6 +98,14 @@ def counts(table: str, *rows: Row) -> dict[str, int]:
             "option_contracts", CONTRACT | {"additional_underlyings": "[]"}, {"adjusted": 1}, id="other-deliverables"
         ),
         pytest.param("option_contracts", CONTRACT | {"right": None}, {"not_call_or_put": 1}, id="other"),
+        pytest.param("option_snapshots", SNAPSHOT, {}, id="snapshot"),
+        pytest.param("option_snapshots", SNAPSHOT | {"right": None}, {"not_call_or_put": 1}, id="snapshot-of-other"),
+        pytest.param(
+            "option_snapshots", SNAPSHOT | {"open_interest": None}, {"without_open_interest": 1}, id="uncounted"
+        ),
+        pytest.param(
+            "option_snapshots", SNAPSHOT | {"vendor_implied_volatility": None}, {"without_volatility": 1}, id="no-model"
+        ),
         pytest.param(
             "news", ARTICLE | {"sentiment_source": "vader"}, {"sentiment_of_vader": 1}, id="sentiment-of-vader"
         ),

@@ -12,6 +12,7 @@ from marketlake.ledger import (
     Coverage,
     Entry,
     How,
+    Lack,
     NewerEntry,
     Operational,
     Proof,
@@ -39,6 +40,7 @@ PIECES = st.builds(
     duplicates=COUNTS,
     superseded=COUNTS,
     proof=st.lists(st.builds(Proof, TEXTS, TEXTS), max_size=2).map(tuple),
+    reason=st.none() | st.sampled_from(Lack),
 )
 RECORDS = st.builds(
     Record,
@@ -102,6 +104,13 @@ def test_the_json_is_what_a_person_and_another_program_expect() -> None:
     assert found["operational"] == {"run_id": "run-1", "written_at": "2025-08-29T21:00:00+00:00"}
     assert found["format_version"] == FORMAT_VERSION
     assert list(found) == sorted(found)
+
+
+def test_a_reason_is_told_where_there_is_one_and_nowhere_else() -> None:
+    lacking = replace(RECORD.coverage[0], how=How.UNAVAILABLE, reason=Lack.SESSION_PAST)
+
+    assert "session_past" == json.loads(encode(replace(RECORD, coverage=(lacking,))))["coverage"][0]["reason"]
+    assert "reason" not in json.loads(encode(RECORD))["coverage"][0]
 
 
 def test_a_cut_publication_differs_from_a_settled_one_in_the_operational_part_alone() -> None:

@@ -1,6 +1,7 @@
 """Answers are the exchange's published calendar (NYSE holidays and early closings 2023-2026), not a computation."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -118,6 +119,32 @@ def test_a_delayed_plan_completes_a_session_later() -> None:
 
     assert date(2025, 8, 28) == sessions.newest_settled_session(utc("2025-08-30T00:19:59"), delay)
     assert date(2025, 8, 29) == sessions.newest_settled_session(utc("2025-08-30T00:20:00"), delay)
+
+
+# New York's clock is four hours behind UTC in summer, five in winter.
+@pytest.mark.parametrize(
+    ("day", "delay_minutes", "start", "end"),
+    [
+        pytest.param("2025-08-27", 0, "2025-08-28T00:05", "2025-08-28T08:00", id="weekday"),
+        pytest.param("2025-08-29", 0, "2025-08-30T00:05", "2025-09-02T08:00", id="long-weekend"),
+        pytest.param("2024-11-29", 0, "2024-11-29T22:05", "2024-12-02T09:00", id="half-day"),
+        pytest.param("2024-03-08", 0, "2024-03-09T01:05", "2024-03-11T08:00", id="clocks-change"),
+        pytest.param("2025-08-27", 15, "2025-08-28T00:20", "2025-08-28T08:00", id="delayed"),
+    ],
+)
+def test_a_snapshot_is_of_the_session_until_the_next_pre_market(
+    day: str, delay_minutes: int, start: str, end: str
+) -> None:
+    hours = sessions.snapshot_hours(date.fromisoformat(day), timedelta(minutes=delay_minutes))
+
+    assert (utc(start), utc(end)) == (hours.start, hours.end)
+
+
+def test_no_two_sessions_share_a_moment_of_their_snapshots() -> None:
+    year = sessions.sessions_between(date(2025, 1, 1), date(2025, 12, 31))
+    hours = [sessions.snapshot_hours(day) for day in year]
+
+    assert all(one.end < two.start for one, two in pairwise(hours))
 
 
 def test_the_sessions_around_a_closed_date_are_its_neighbours() -> None:

@@ -23,6 +23,7 @@ BARS = asks.bars_ask(TABLES["stock_bars"], "SPY", "SPY", Span.MINUTE, SESSION, S
 TRADES = asks.trades_ask(TABLES["stock_trades"], "SPY", "SPY", SESSION, 50_000)
 QUOTES = asks.quotes_ask(TABLES["stock_quotes"], "SPY", "SPY", SESSION, 50_000)
 CONTRACTS = asks.contracts_ask(Underlying.parse("SPY"), SESSION)
+SNAPSHOTS = asks.snapshots_ask(Underlying.parse("SPY"), SESSION, 50_000)
 NEWS = asks.news_ask(Underlying.parse("SPY"), SESSION, SESSION)
 DIVIDENDS = asks.dividends_ask("SPY", SESSION)
 SPLITS = asks.splits_ask("SPY", SESSION)
@@ -53,6 +54,73 @@ CONTRACT = {
     "cfi": "OCASPS",
     "primary_exchange": "BATO",
 }
+# The sample of the vendor's page about the chain's snapshot.
+SNAPSHOT = {
+    "break_even_price": 588.1,
+    "day": {
+        "change": 0.4,
+        "change_percent": 14.8,
+        "close": 3.1,
+        "high": 3.6,
+        "last_updated": 1734710400000000000,
+        "low": 2.2,
+        "open": 2.5,
+        "previous_close": 2.7,
+        "volume": 41230,
+        "vwap": 2.94,
+    },
+    "details": {
+        "contract_type": "call",
+        "exercise_style": "american",
+        "expiration_date": "2024-12-20",
+        "shares_per_contract": 100,
+        "strike_price": 585,
+        "ticker": "O:SPY241220C00585000",
+    },
+    "greeks": {"delta": 0.51, "gamma": 0.071, "theta": -1.93, "vega": 0.06},
+    "implied_volatility": 0.162,
+    "last_quote": {
+        "ask": 3.12,
+        "ask_exchange": 304,
+        "ask_size": 44,
+        "bid": 3.09,
+        "bid_exchange": 302,
+        "bid_size": 61,
+        "last_updated": 1734710399123456789,
+        "midpoint": 3.105,
+        "timeframe": "REAL-TIME",
+    },
+    "last_trade": {
+        "conditions": [209],
+        "exchange": 316,
+        "price": 3.1,
+        "sip_timestamp": 1734710398123456789,
+        "size": 2,
+        "timeframe": "REAL-TIME",
+    },
+    "open_interest": 18211,
+    "underlying_asset": {
+        "change_to_break_even": 2.88,
+        "last_updated": 1734710399200000000,
+        "price": 585.22,
+        "ticker": "SPY",
+        "timeframe": "REAL-TIME",
+    },
+}
+IDENTIFIES = {"ticker", "expiry", "strike"}
+# Each part that may be absent as a whole, and the columns that it brings.
+PARTS = {
+    "open_interest": {"open_interest"},
+    "implied_volatility": {"vendor_implied_volatility"},
+    "break_even_price": {"break_even_price"},
+    "greeks": {"vendor_delta", "vendor_gamma", "vendor_theta_per_day", "vendor_vega_per_point"},
+    "day": {"open", "high", "low", "close", "volume", "vwap", "previous_close", "day_updated"},
+    "last_quote": {
+        "bid_price", "bid_size", "bid_exchange", "ask_price", "ask_size", "ask_exchange", "quote_updated",
+    },
+    "last_trade": {"trade_price", "trade_size", "trade_exchange", "trade_conditions", "trade_sip_timestamp"},
+    "underlying_asset": {"underlying_price", "underlying_updated"},
+}  # fmt: skip
 ARTICLE = {
     "id": "9f2c",
     "publisher": {"name": "Example Wire", "homepage_url": "https://example.com/"},
@@ -84,6 +152,7 @@ KINDS = [
     pytest.param(TRADES, TRADE, "sip_timestamp", id="trades"),
     pytest.param(QUOTES, QUOTE, "sip_timestamp", id="quotes"),
     pytest.param(CONTRACTS, CONTRACT, "strike_price", id="contracts"),
+    pytest.param(SNAPSHOTS, SNAPSHOT, "details", id="snapshots"),
     pytest.param(NEWS, ARTICLE, "published_utc", id="news"),
     pytest.param(DIVIDENDS, DIVIDEND, "ex_dividend_date", id="dividends"),
     pytest.param(SPLITS, SPLIT, "execution_date", id="splits"),
@@ -200,6 +269,92 @@ def test_every_nanosecond_that_a_column_can_hold_is_exact(stamp: int) -> None:
     assert [stamp] == parsed(TRADES, {**TRADE, "sip_timestamp": stamp}).rows["sip_timestamp"].cast(
         pa.int64()
     ).to_pylist()
+
+
+def test_a_snapshot_is_the_vendors_sample_under_our_names() -> None:
+    rows = parsed(SNAPSHOTS, SNAPSHOT).rows
+    times_ns = {
+        name: rows[name].cast(pa.int64())[0].as_py()
+        for name in rows.column_names
+        if pa.types.is_timestamp(rows[name].type)
+    }
+
+    assert {
+        "ticker": "O:SPY241220C00585000",
+        "expiry": date(2024, 12, 20),
+        "strike": Decimal("585.000"),
+        "right": "call",
+        "exercise_style": "american",
+        "shares_per_contract": 100.0,
+        "open_interest": 18211.0,
+        "vendor_implied_volatility": 0.162,
+        "vendor_delta": 0.51,
+        "vendor_gamma": 0.071,
+        "vendor_theta_per_day": -1.93,
+        "vendor_vega_per_point": 0.06,
+        "break_even_price": 588.1,
+        "open": 2.5,
+        "high": 3.6,
+        "low": 2.2,
+        "close": 3.1,
+        "volume": 41230.0,
+        "vwap": 2.94,
+        "previous_close": 2.7,
+        "bid_price": 3.09,
+        "bid_size": 61.0,
+        "bid_exchange": 302,
+        "ask_price": 3.12,
+        "ask_size": 44.0,
+        "ask_exchange": 304,
+        "trade_price": 3.1,
+        "trade_size": 2.0,
+        "trade_exchange": 316,
+        "trade_conditions": [209],
+        "underlying_price": 585.22,
+    } == rows.drop_columns(list(times_ns)).to_pylist()[0]
+    assert {
+        "day_updated": 1734710400000000000,
+        "quote_updated": 1734710399123456789,
+        "trade_sip_timestamp": 1734710398123456789,
+        "underlying_updated": 1734710399200000000,
+    } == times_ns
+
+
+@given(st.sets(st.sampled_from(sorted(PARTS))), st.booleans())
+def test_what_a_snapshot_lacks_is_null_and_nothing_else_is(lacking: set[str], is_empty: bool) -> None:
+    row = {name: value for name, value in SNAPSHOT.items() if name not in lacking}
+    if is_empty:  # the vendor also leaves a part there, with nothing in it
+        row |= {name: {} for name in lacking if isinstance(SNAPSHOT[name], dict)}
+
+    found = only_row(SNAPSHOTS, row)
+
+    assert {column for part in lacking for column in PARTS[part]} == {
+        name for name, value in found.items() if value is None
+    }
+    assert IDENTIFIES.isdisjoint(name for name, value in found.items() if value is None)
+
+
+def test_an_index_underlies_with_its_value() -> None:
+    underlying = {"last_updated": 1680814651655000000, "value": 4483.78, "ticker": "I:SPX", "timeframe": "REAL-TIME"}
+
+    assert 4483.78 == only_row(SNAPSHOTS, SNAPSHOT | {"underlying_asset": underlying})["underlying_price"]
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        ({"ticker": "O:SPY241220C00585000", "error": "NOT_FOUND", "message": "Ticker not found."}, "missing_field"),
+        (SNAPSHOT | {"details": {"ticker": "O:SPY241220C00585000"}}, "unreadable_value"),
+        (SNAPSHOT | {"open_interest": "many"}, "unreadable_value"),
+    ],
+    ids=["an-error-of-one-ticker", "no-strike", "text"],
+)
+def test_a_snapshot_that_does_not_say_which_contract_it_is_of_is_handed_back(row: dict[str, Any], rule: str) -> None:
+    found = parsed(SNAPSHOTS, SNAPSHOT, row)
+
+    assert 1 == found.rows.num_rows
+    assert [(1, rule)] == [(item.position, item.rule) for item in found.unparsed]
+    assert row == json.loads(found.unparsed[0].raw)
 
 
 def test_an_article_is_one_row_a_ticker_with_the_insight_of_that_ticker() -> None:
