@@ -9,6 +9,7 @@ overwritten. Whether a page is usable is :mod:`marketlake.answers`' question; as
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -73,25 +74,17 @@ class Captures:
 
     def newest_attempt(self, ask: Ask) -> Attempt | None:
         """The last attempt at an ask; None where nothing was ever captured."""
+        return next(iter(self.attempts(ask)), None)
+
+    def attempts(self, ask: Ask) -> list[Attempt]:
+        """All attempts at an ask, newest first."""
         names: dict[int, list[str]] = {}
         for path in self._store.list(ask.folder):
             folder, _, name = path.removeprefix(f"{ask.folder}/").partition("/")
             match = _ATTEMPT.fullmatch(folder)
             if match:
                 names.setdefault(int(match[1]), []).append(name)
-        if not names:
-            return None
-        attempt = Attempt.named(ask, max(names))
-        present = names[attempt.number]
-        numbers = {int(match[1]) for match in map(_PAGE.fullmatch, present) if match}
-        count = next(number for number in range(1, len(numbers) + 2) if number not in numbers) - 1
-        return Attempt(
-            attempt.folder,
-            attempt.number,
-            tuple(attempt.page_path(number) for number in range(1, count + 1)),
-            # A hole is the work of somebody who deleted a page: what stands behind it continues nothing.
-            is_closed=_CLOSED in present or len(numbers) > count,
-        )
+        return [self._attempt(ask, number, names[number]) for number in sorted(names, reverse=True)]
 
     def keep(self, path: str, slip: Slip, body: bytes) -> Captured:
         """Make a page durable.
@@ -127,6 +120,18 @@ class Captures:
         """Mark an attempt as one that will not be continued."""
         mark = {"problem": problem, "at_ns": at_ns}
         self._store.create(f"{attempt.folder}/{_CLOSED}", msgspec.json.encode(mark))
+
+    def _attempt(self, ask: Ask, number: int, present: Sequence[str]) -> Attempt:
+        attempt = Attempt.named(ask, number)
+        numbers = {int(match[1]) for match in map(_PAGE.fullmatch, present) if match}
+        count = next(number for number in range(1, len(numbers) + 2) if number not in numbers) - 1
+        return Attempt(
+            attempt.folder,
+            attempt.number,
+            tuple(attempt.page_path(number) for number in range(1, count + 1)),
+            # A hole is the work of somebody who deleted a page: what stands behind it continues nothing.
+            is_closed=_CLOSED in present or len(numbers) > count,
+        )
 
 
 def encode_page(slip: Slip, body: bytes) -> bytes:

@@ -10,10 +10,12 @@ Nothing by-passes this module. Whether pages add up is :mod:`marketlake.answers`
 * A page that does not continue the chain is asked for once more. If it comes back the same, the attempt is closed, and
   the next run begins the chain afresh; so it is with a cursor that the vendor refuses.
 * A chain that was cut goes on after its last kept page; a complete one that is young enough is not asked for at all.
+* A chain that shows the present is never gone on with: a page of another moment does not continue it. A complete one
+  is used again however old it is, since no later answer can stand for it.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -50,6 +52,7 @@ _UPCOMING: Final = "/v1/marketstatus/upcoming"
 # The limit is a number of calls a minute: after a minute of silence the window is empty.
 _LONGEST_HOLD_S: Final = 60.0
 _REMOVED: Final = b"[key removed]"
+_TWO_PAGES: Final = 2
 # Real keys have 32 characters; a short made-up one would be found inside ordinary data.
 _SHORTEST_KEY_IN_TEXT: Final = 8
 
@@ -84,6 +87,23 @@ class _Walk:
     attempt: Attempt
     answer: Answer
     delayed: list[bool] = field(default_factory=list)  # of each page that was kept before
+    received_ns: list[int] = field(default_factory=list)  # of each page
+
+    def require_together(self, request: str) -> None:
+        """Refuse the newest page where it shows another moment than the first.
+
+        Raises:
+            PaginationError: it came too late to be a part of the same answer.
+        """
+        within = self.answer.ask.within
+        if within is None or len(self.received_ns) < _TWO_PAGES:
+            return
+        apart = timedelta(microseconds=(self.received_ns[-1] - self.received_ns[0]) // 1_000)
+        if not timedelta(0) <= apart <= within:
+            problem = (
+                f"the page came {apart} after the first one, and shows another moment: all have to come in {within}"
+            )
+            raise PaginationError(request, problem)
 
 
 class Vendor:
@@ -140,6 +160,10 @@ class Vendor:
             yield page
             page = self._next_page(walk)
 
+    def has_whole(self, ask: Ask) -> bool:
+        """Whether a whole answer about the present was captured, so that :meth:`pages` asks the vendor for nothing."""
+        return self._whole(ask, self._captures.attempts(ask), None) is not None
+
     def server_time(self) -> datetime:
         """The vendor's clock, UTC.
 
@@ -158,9 +182,17 @@ class Vendor:
 
     def _resume(self, ask: Ask, newer_than: datetime | None) -> _Walk:
         """Where the newest attempt at an ask can be continued or used again, and otherwise a new one."""
-        attempt = self._captures.newest_attempt(ask)
-        if attempt is None:
+        attempts = self._captures.attempts(ask)
+        if not attempts:
             return _Walk(Attempt.named(ask, 1), Answer(ask))
+        attempt = attempts[0]
+        if ask.within is not None:
+            whole = self._whole(ask, attempts, newer_than)
+            if whole is not None:
+                return whole
+            if not attempt.is_closed and self._read_back(ask, attempt) is None:
+                self._captures.close(attempt, "cut off, and of another moment by now", to_ns(self._clock()))
+            return _Walk(Attempt.named(ask, attempt.number + 1), Answer(ask))
         if not attempt.is_closed:
             if not attempt.pages:
                 return _Walk(attempt, Answer(ask))
@@ -195,6 +227,26 @@ class Vendor:
         # An answer from before the session was over may be finished while that is still so; then it has served.
         may_serve = is_final or (now < final and not walk.answer.is_complete)
         return walk if may_serve else None
+
+    def _whole(self, ask: Ask, attempts: Sequence[Attempt], newer_than: datetime | None) -> _Walk | None:
+        """The newest whole answer about the present; None where no attempt came to its end, or only before its time."""
+        from_ns = max(to_ns(at) for at in (final_at(ask, self._delay), newer_than) if at is not None)
+        walks = (self._read_back(ask, attempt) for attempt in attempts if not attempt.is_closed)
+        return next((walk for walk in walks if walk is not None and walk.received_ns[0] >= from_ns), None)
+
+    def _read_back(self, ask: Ask, attempt: Attempt) -> _Walk | None:
+        """The pages of an attempt that came to its end; None of any other."""
+        walk = _Walk(attempt, Answer(ask))
+        try:
+            for path in attempt.pages:
+                page = self._captures.read(path)
+                walk.delayed.append(walk.answer.accept(page.body).is_delayed)
+                walk.received_ns.append(page.slip.received_ns)
+                walk.require_together(page.slip.request)
+        except (VendorError, RecordMismatch) as error:
+            logger.warning("%s is not used: %s", attempt.folder, error)
+            return None
+        return walk if walk.answer.is_complete else None
 
     def _next_page(self, walk: _Walk) -> Page | None:
         """Ask for the next page until it is there; None once the answer is complete."""
@@ -234,6 +286,8 @@ class Vendor:
         except VendorError as error:
             self._captures.set_aside(walk.attempt, page)
             raise _Setback(error) from error
+        walk.received_ns.append(slip.received_ns)
+        walk.require_together(f"GET {target}, page {number}")
         self._note_host(accepted.next_host)
         return self._page_of(walk.answer.ask, page, accepted.is_delayed, fetched=True)
 

@@ -31,6 +31,7 @@ from marketlake.rest import Page, Vendor, open_vendor
 from marketlake.settings import VendorSettings
 from marketlake.store import open_store
 from marketlake.tables import TABLES, Span
+from marketlake.tickers import Underlying
 
 SESSION = date(2024, 12, 20)
 OPEN_MS = 1734705000000
@@ -549,3 +550,87 @@ def test_a_body_without_end_is_refused(lake: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("marketlake.transport.LONGEST_BODY", 10_000)
     with scripted_vendor([http(" " * 1_000_000)] * 3) as vendor, pytest.raises(BrokenAnswer, match="longer than"):
         list(seam(vendor.url, lake).pages(ASK))
+
+
+CHAIN = asks.snapshots_ask(Underlying.parse("SPY"), SESSION, 1)
+
+
+def chain_page(strike: int, *, more: bool) -> Reply:
+    details = {"ticker": f"O:SPY241220C{strike:08}", "expiration_date": "2024-12-20", "strike_price": strike / 1_000}
+    document: dict[str, Any] = {"status": "OK", "results": [{"details": details}]}
+    if more:
+        document["next_url"] = f"https://api.polygon.io/v3/snapshot/options/SPY?cursor=behind-{strike}"
+    return ok(document)
+
+
+CHAIN_PAGES = [chain_page(585_000, more=True), chain_page(586_000, more=True), chain_page(587_000, more=False)]
+
+
+def tickers(pages: list[Page]) -> list[str]:
+    return [row["ticker"] for row in rows_of(pages)]
+
+
+def test_a_chain_about_the_present_that_was_cut_begins_again(lake: Path) -> None:
+    with scripted_vendor([*CHAIN_PAGES[:2], *[http("", 503)] * QUICK.attempts, *CHAIN_PAGES]) as vendor:
+        with pytest.raises(VendorUnavailable):
+            list(seam(vendor.url, lake).pages(CHAIN))
+        assert not seam(vendor.url, lake).has_whole(CHAIN)
+        found = list(seam(vendor.url, lake).pages(CHAIN))
+
+    assert [f"O:SPY241220C00{strike}000" for strike in (585, 586, 587)] == tickers(found)
+    assert CHAIN.target == vendor.requests[-3]
+    assert {"attempt-001": 3, "attempt-002": 3} == {name: len(kept) for name, kept in attempts(lake).items()}
+    assert "refused.json" in attempts(lake)["attempt-001"]
+
+
+def test_a_whole_chain_about_the_present_is_used_again_however_old_it_is(lake: Path) -> None:
+    years_later = Time(datetime(2029, 1, 1, tzinfo=UTC))
+    with scripted_vendor([*CHAIN_PAGES, *CHAIN_PAGES[:1], *[http("", 503)] * QUICK.attempts]) as vendor:
+        first = list(seam(vendor.url, lake).pages(CHAIN))
+        # Somebody asks for something newer and does not get it whole.
+        with pytest.raises(VendorUnavailable):
+            list(seam(vendor.url, lake).pages(CHAIN, newer_than=years_later.now))
+        asked = len(vendor.requests)
+        later = seam(vendor.url, lake, time=years_later)
+        again = list(later.pages(CHAIN))
+
+    assert later.has_whole(CHAIN)
+    assert asked == len(vendor.requests)
+    assert [page.path for page in first] == [page.path for page in again]
+
+
+def test_a_chain_from_before_its_session_was_over_is_not_that_sessions(lake: Path) -> None:
+    before = Time(datetime(2024, 12, 21, 1, 4, tzinfo=UTC))  # 20:04 in New York
+    with scripted_vendor([*CHAIN_PAGES, *CHAIN_PAGES]) as vendor:
+        list(seam(vendor.url, lake, time=before).pages(CHAIN))
+
+        assert not seam(vendor.url, lake).has_whole(CHAIN)
+        assert 3 == len(list(seam(vendor.url, lake).pages(CHAIN)))
+        assert 6 == len(vendor.requests)
+
+
+def test_a_page_that_comes_too_late_shows_another_moment_and_ends_its_chain(lake: Path) -> None:
+    class Slow(Time):
+        """A machine that sleeps for ten minutes after each page."""
+
+        def utc(self) -> datetime:
+            self.now += timedelta(minutes=10)
+            return self.now
+
+    with scripted_vendor([*CHAIN_PAGES, *CHAIN_PAGES]) as vendor:
+        with pytest.raises(PaginationError, match="another moment"):
+            list(seam(vendor.url, lake, time=Slow()).pages(CHAIN))
+        assert not seam(vendor.url, lake).has_whole(CHAIN)
+        found = list(seam(vendor.url, lake).pages(CHAIN))
+
+    assert 3 == len(found)
+    assert {Path(page.path).parent.name for page in found} == {"attempt-002"}
+
+
+def test_a_chain_whose_kept_page_is_damaged_is_asked_for_again(lake: Path) -> None:
+    with scripted_vendor([*CHAIN_PAGES, *CHAIN_PAGES]) as vendor:
+        first = list(seam(vendor.url, lake).pages(CHAIN))
+        (lake / first[1].path).write_bytes(b"torn")
+
+        assert not seam(vendor.url, lake).has_whole(CHAIN)
+        assert tickers(first) == tickers(list(seam(vendor.url, lake).pages(CHAIN)))
