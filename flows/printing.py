@@ -11,7 +11,8 @@ from rich.table import Table
 from marketlake.backfill import Replay
 from marketlake.consolidation import Consolidation
 from marketlake.discover import Selection
-from marketlake.ledger import How
+from marketlake.ledger import How, Lack
+from marketlake.meanings import CLOSED_WORDS
 from marketlake.preview import Preview
 from marketlake.quarantine import QuarantineSummary
 from marketlake.restating import Restatement
@@ -47,6 +48,11 @@ def print_backfill(report: BackfillReport) -> None:
         _grid("Backfilled", ("batch", "came", "stored", "refused", "dropped", "pages"), rows)
     else:
         _console.print("Nothing was asked: the ledger covers all that was meant and is over at the vendor.")
+    for lack, meaning in CLOSED_WORDS[Lack][1].items():
+        titles = [item.title for item in report.done if item.lack is lack]
+        if titles:
+            more = f" and {len(titles) - 1:,} more" if titles[1:] else ""
+            _console.print(f"Unavailable: {titles[0]}{more}. {meaning}")
     if report.postponed:
         _console.print(f"Not over yet at the vendor: {', '.join(str(day) for day in report.postponed)}")
 

@@ -25,9 +25,9 @@ from marketlake.desk import Desk
 from marketlake.discover import with_choice
 from marketlake.errors import CheckFailed, LeaseHeld, UsageError
 from marketlake.lake import QUARANTINE, Lake
-from marketlake.ledger import Coverage, How, Operational, Record
+from marketlake.ledger import Coverage, How, Lack, Operational, Record
 from marketlake.plan import Batch, Pick, Request, Sources, Want, batches_of, covered_range
-from marketlake.receiving import Ints, Received, receive, receive_again
+from marketlake.receiving import Ints, Received, lacking, receive, receive_again
 from marketlake.sessions import settled_at, to_ns
 from marketlake.spool import CAPTURED_STREAMS
 from marketlake.tables import TABLES, Layer, Partition, Period, Span, Table
@@ -58,6 +58,7 @@ class Outcome:
     stored: int
     refused: int
     dropped: int  # whole-row duplicates and superseded revisions
+    lack: Lack | None = None  # why nothing came, where the vendor has nothing to give
 
 
 def pending_batches(request: Request, table_name: str, desk: Desk) -> Iterator[Batch]:
@@ -146,7 +147,29 @@ def run_batch(batch: Batch, desk: Desk, witness: Witness | None = None, *, resta
     answers = [receive(table, batch.owner, want, desk.vendor, page_size, newer_than=newer_than) for want in batch.wants]
     if any(answer.is_delayed for answer in answers):
         _require_over_when_delayed(batch, desk)
-    rows = _Rows.judged(table, batch.title, batch.partitions, answers, desk.check)
+    return _publish_answers(batch, answers, asked_at_ns, desk, witness=witness, restate=restate)
+
+
+def label_unavailable(batch: Batch, lack: Lack, desk: Desk) -> Outcome:
+    """Publish a batch's partitions without a row, and let the ledger say why the vendor gives none.
+
+    Raises:
+        LeaseHeld: another process is writing one of the partitions.
+    """
+    answers = [lacking(TABLES[batch.table], want, lack) for want in batch.wants]
+    return replace(_publish_answers(batch, answers, 0, desk), lack=lack)
+
+
+def _publish_answers(
+    batch: Batch,
+    answers: Sequence[Received],
+    asked_at_ns: int,
+    desk: Desk,
+    *,
+    witness: Witness | None = None,
+    restate: Restate | None = None,
+) -> Outcome:
+    rows = _Rows.judged(TABLES[batch.table], batch.title, batch.partitions, answers, desk.check)
     stored = refused = dropped = 0
     for number, partition in enumerate(batch.partitions):
         published = _publish(partition, rows, number, asked_at_ns, desk, witness=witness, restate=restate)
@@ -375,7 +398,7 @@ def _coverage(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, 
         own = rows.last_revisions(number, index) if has_drops else None
         duplicates, superseded = (own.duplicates, own.superseded) if own is not None else (0, 0)
         came = int(passed[index]) + int(refused[index])
-        was_silent = not (is_minutes_of_market and answer.want.span is Span.MINUTE)
+        was_silent = answer.lack is None and not (is_minutes_of_market and answer.want.span is Span.MINUTE)
         coverage.append(
             Coverage(
                 ticker=answer.want.ticker,
@@ -388,6 +411,7 @@ def _coverage(partition: Partition, rows: _Rows, number: int, asked_at_ns: int, 
                 duplicates=duplicates,
                 superseded=superseded,
                 proof=answer.pages,
+                reason=answer.lack,
             )
         )
     return coverage

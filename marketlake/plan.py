@@ -123,8 +123,10 @@ def _owners(table: Table, request: Request, named: Mapping[AssetClass, Sequence[
     return [*request.shares, *(item.symbol for item in request.underlyings if item.asset_class is AssetClass.STOCKS)]
 
 
-# What a later table needs comes first: the chosen contracts need the opening price, the option tables the contracts.
+# What only the present has cannot wait. Of the rest, what a later table needs comes first: the chosen contracts need
+# the opening price, the option tables the contracts.
 FILL_ORDER: Final = (
+    "option_snapshots",
     "stock_bars",
     "index_bars",
     "treasury_yields",
@@ -272,7 +274,7 @@ def _session_batches(
     known_ns: int,
 ) -> Iterator[Batch]:
     spans = sources.spans.get(table.name, ()) if "span" in table.key else (None,)
-    one_session = table.time_column == "sip_timestamp" or table.name == "option_contracts"
+    one_session = table.time_column == "sip_timestamp" or table.name in {"option_contracts", "option_snapshots"}
     for sessions in _chunks(tickers, 1 if one_session else sources.chunk_days):
         missing: dict[tuple[str, Span | None], list[date]] = {}
         for session in sessions:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from marketlake.asks import MAX_REFERENCE_PAGE, MAX_SNAPSHOT_PAGE
 from marketlake.plan import Batch, Want
 from marketlake.sessions import sessions_between
 from marketlake.tables import TABLES, Period, Span
@@ -30,11 +31,25 @@ ROWS_A_SESSION: Final = {
     ("option_trades", None): 1_500,
     ("option_quotes", None): 60_000,
     ("option_contracts", None): 8_000,
+    ("option_snapshots", None): 9_000,
     ("news", None): 10,
 }
 # Snappy Parquet, a row, as published for recorded and synthetic sessions.
-BYTES_A_ROW: Final = {"stock_trades": 32, "option_trades": 32, "stock_quotes": 36, "option_quotes": 36, "news": 600}
+BYTES_A_ROW: Final = {
+    "stock_trades": 32,
+    "option_trades": 32,
+    "stock_quotes": 36,
+    "option_quotes": 36,
+    "option_snapshots": 130,
+    "news": 600,
+}
 BYTES_A_BAR: Final = 40
+# Where the vendor gives fewer rows a page than are asked for.
+LARGEST_PAGES: Final = {
+    "option_contracts": MAX_REFERENCE_PAGE,
+    "news": MAX_REFERENCE_PAGE,
+    "option_snapshots": MAX_SNAPSHOT_PAGE,
+}
 SECONDS_A_CALL: Final = 0.25  # round trip and decoding, where the plan sets no limit
 
 
@@ -93,13 +108,14 @@ def preview_of(batches: Iterable[tuple[str, list[Batch]]], page_size: int, calls
     for table, found in batches:
         wants = [want for batch in found for want in batch.wants]
         rows = [_rows(table, want) for want in wants]
-        # Contracts come a thousand a page; everything else as many as were asked for.
-        page = min(page_size, 1_000) if table in {"option_contracts", "news"} else page_size
+        page = min(page_size, LARGEST_PAGES.get(table, page_size))
         calls = sum(max(1, ceil(count / page)) for count in rows)
         if table == "option_contracts":
             calls += len(wants)  # those that expire on the day itself are a question of their own
-        if TABLES[table].period is not Period.SESSION or table == "news":
-            calls += len(found)  # what goes on is known as far as the vendor's clock, which each batch asks for
+        if TABLES[table].period is not Period.SESSION or table == "news" or TABLES[table].present_only:
+            calls += len(
+                found
+            )  # what goes on, and what passes, is judged by the vendor's clock: each batch asks for it
         size = sum(rows) * BYTES_A_ROW.get(table, BYTES_A_BAR)
         lines.append(PreviewLine(table, len(found), calls, sum(rows), size))
     return Preview(tuple(lines), calls_per_minute)

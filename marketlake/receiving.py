@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from marketlake import asks
 from marketlake.asks import Ask
 from marketlake.capture import Captures
-from marketlake.ledger import Coverage, Proof
+from marketlake.ledger import Coverage, Lack, Proof
 from marketlake.plan import Want
 from marketlake.rest import Vendor
 from marketlake.sessions import FIRST_DATE
@@ -42,6 +42,7 @@ class Received:
     pages: tuple[Proof, ...]
     fetched_pages: int
     is_delayed: bool = False  # the vendor said that the key's plan gives data of 15 minutes ago
+    lack: Lack | None = None  # why there is no answer, where the vendor has none to give
 
     @property
     def came(self) -> int:
@@ -88,6 +89,12 @@ def receive(
     )
 
 
+def lacking(table: Table, want: Want, lack: Lack) -> Received:
+    """What came of a want that the vendor does not answer: no page and no row, but why."""
+    nothing = _joined([])
+    return Received(want, table.schema.empty_table(), nothing, nothing, (), (), 0, lack=lack)
+
+
 def receive_again(
     partition: Partition, covered: Coverage, inside: tuple[int, int], refused: Container[tuple[str, int]], store: Store
 ) -> Received:
@@ -122,11 +129,18 @@ def receive_again(
         page_numbers.append(np.full(int(mine.sum()), number, dtype=np.int64))
         unparsed += [(number, row) for row in parsed.unparsed if (proof.path, row.position) in refused]
     return Received(
-        want, pa.concat_tables(tables), _joined(page_numbers), _joined(positions), tuple(unparsed), covered.proof, 0
+        want,
+        pa.concat_tables(tables),
+        _joined(page_numbers),
+        _joined(positions),
+        tuple(unparsed),
+        covered.proof,
+        0,
+        lack=covered.reason,
     )
 
 
-def asks_of(table: Table, owner: str, want: Want, page_size: int) -> Iterator[Ask]:
+def asks_of(table: Table, owner: str, want: Want, page_size: int) -> Iterator[Ask]:  # noqa: C901 - one case a table
     """The questions that a want comes down to: one, but for contracts."""
     match table.name:
         case "stock_bars" | "index_bars" | "option_bars":
@@ -140,6 +154,8 @@ def asks_of(table: Table, owner: str, want: Want, page_size: int) -> Iterator[As
             underlying = Underlying.parse(owner)
             yield asks.contracts_ask(underlying, want.first)
             yield asks.contracts_ask(underlying, want.first, expired=True)
+        case "option_snapshots":
+            yield asks.snapshots_ask(Underlying.parse(owner), want.first, page_size)
         case "news":
             yield asks.news_ask(Underlying.parse(owner), want.first, want.last)
         case "dividends":

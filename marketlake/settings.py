@@ -72,9 +72,9 @@ _OF_EVERY_PLAN: Final = (
 )
 _ADDED_BY_PLAN: Final[Mapping[Plan, tuple[str, ...]]] = {
     "free": (),
-    "starter": (),
-    "developer": ("option_trades",),
-    "advanced": ("option_trades", "option_quotes"),
+    "starter": ("option_snapshots",),
+    "developer": ("option_snapshots", "option_trades"),
+    "advanced": ("option_snapshots", "option_trades", "option_quotes"),
 }
 # What the feeds carry, by the words of the settings; the vendor refuses what a plan does not have, and says so.
 StreamName = Literal["minute_bars", "second_bars", "trades", "quotes", "values"]

@@ -8,6 +8,8 @@ from prefect.cache_policies import NO_CACHE
 
 from marketlake.backfill import Outcome, pending_batches, run_batch
 from marketlake.plan import NEEDS_CONTRACTS, Batch, Request
+from marketlake.snapshots import take_snapshot
+from marketlake.tables import TABLES
 from tasks.desk import desk
 from tasks.orders import Order
 from tasks.progress import Progress
@@ -23,7 +25,8 @@ def plan_batches(request: Request, table_name: str) -> Sequence[Batch]:
 @task(name="fetch batch", task_run_name="{batch.title}", cache_policy=NO_CACHE)
 def fetch_batch(batch: Batch) -> Outcome:
     """Ask for one batch and publish its partitions."""
-    return run_batch(batch, desk())
+    run = take_snapshot if TABLES[batch.table].present_only else run_batch
+    return run(batch, desk())
 
 
 def fetch_each(order: Order, *, without: Mapping[str, Collection[date]] | None = None) -> Iterator[Outcome | Failure]:

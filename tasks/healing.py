@@ -118,8 +118,12 @@ def _heal_each(
 
 
 def unproved(request: Request, failed: Sequence[Failure]) -> dict[str, set[date]]:
-    """By table, the sessions that history could not prove whole just now; a failure is about a table or a feed."""
+    """By table, the sessions that history could not prove whole just now; a failure is about a table or a feed.
+
+    What only the present has does not wait for a feed: it is never streamed, and tomorrow it is gone.
+    """
     return {
         name: {day for item in failed if item.table in {name, TABLES[name].asset_class} for day in item.sessions}
         for name in request.tables
+        if not TABLES[name].present_only
     }

@@ -127,7 +127,10 @@ def set_stage(session: date | None, speed: float, into: str) -> Stage:
         raise UsageError(message)
     lake = Lake(LocalStore(source))
     session = require_session(session) if session is not None else _newest(lake, given.sources.underlyings)
-    tables = tuple(name for name in given.sources.tables if _is_stored(lake, name, session))
+    # What only the vendor's present has is not made again from what is stored.
+    tables = tuple(
+        name for name in given.sources.tables if not TABLES[name].present_only and _is_stored(lake, name, session)
+    )
     missing = [
         name for name in ("stock_bars", "option_contracts") if name in given.sources.tables and name not in tables
     ]

@@ -10,6 +10,8 @@ from marketlake.backfill import Outcome
 from marketlake.consolidation import Consolidation
 from marketlake.discover import Selection
 from marketlake.errors import BatchesFailed, MarketlakeError
+from marketlake.ledger import Lack
+from marketlake.meanings import CLOSED_WORDS
 from marketlake.redaction import redacted
 from tasks.step import Failure, in_flow_run
 
@@ -51,7 +53,9 @@ class BackfillReport:
              "stored": item.stored, "refused": item.refused, "dropped": item.dropped}
             for item in self.done
         ]  # fmt: skip
-        return {**self.totals(), "postponed": [day.isoformat() for day in self.postponed], "done": batches}
+        unavailable = [{"batch": item.title, "reason": item.lack} for item in self.done if item.lack is not None]
+        postponed = [day.isoformat() for day in self.postponed]
+        return {**self.totals(), "postponed": postponed, "unavailable": unavailable, "done": batches}
 
     def totals(self) -> dict[str, int]:
         """Sums over the batches, under the names of the command line's --json."""
@@ -105,6 +109,7 @@ def keep_backfill_report(report: BackfillReport) -> None:
     rows = [
         {"batch": item.title, "stored": item.stored, "refused": item.refused, "dropped": item.dropped,
          "pages": item.pages, "asked now": item.fetched_pages}
+        | ({} if item.lack is None else {"unavailable": CLOSED_WORDS[Lack][1][item.lack]})
         for item in report.done
     ]  # fmt: skip
     rows += [{"batch": item.title, "failed": redacted(str(item.error))} for item in report.failed]

@@ -22,7 +22,7 @@ from marketlake import errors
 from marketlake.backfill import Outcome, Replay
 from marketlake.consolidation import Consolidation, Published
 from marketlake.discover import Selection
-from marketlake.ledger import Coverage, Operational, Proof, Record
+from marketlake.ledger import Coverage, Lack, Operational, Proof, Record
 from marketlake.preview import Preview, PreviewLine
 from marketlake.quarantine import QuarantineSummary
 from marketlake.settings import LAYOUT
@@ -48,7 +48,9 @@ FAULTS: Sequence[type[msgspec.Struct]] = get_args(actions.Action)
 SPY = Partition("stock_bars", "SPY", "2025-08-29")
 JSON: Mapping[str, object] = {
     "backfill": [
-        BackfillReport((date(2025, 9, 2),), (Outcome("a batch", (), 1, 1, 1, 3, 1, 1, 1),)).as_json(),
+        BackfillReport(
+            (date(2025, 9, 2),), (Outcome("a batch", (), 1, 1, 1, 3, 1, 1, 1, Lack.SESSION_PAST),)
+        ).as_json(),
         errors.BatchesFailed((("a batch", errors.KeyRefused("GET /", "no")),), BackfillReport(()).totals()).as_json(),
     ],
     "backfill --preview": Preview((PreviewLine("stock_bars", 1, 1, 1, 1),), 5).as_json(),

@@ -172,6 +172,16 @@ def test_a_whole_chain_is_a_session_a_batch() -> None:
     assert [1] * len(AUGUST) == [len(batch.partitions) for batch in batches]
 
 
+def test_a_snapshot_is_a_session_a_batch_and_comes_before_what_can_wait() -> None:
+    wanted = request(tables=["option_bars", "stock_bars", "option_snapshots"])
+
+    batches = plan(wanted, "option_snapshots")
+
+    assert "option_snapshots" == wanted.tables[0]
+    assert [(day,) for day in AUGUST] == [batch.sessions for batch in batches]
+    assert {("SPY", None)} == {(want.ticker, want.span) for batch in batches for want in batch.wants}
+
+
 def test_the_curve_before_the_first_session_of_a_year_is_last_years() -> None:
     wanted = Request.parse(["treasury_yields"], ["SPY"], [date(2025, 1, 2)], ["SPY"], NOW_NS)
 

@@ -98,24 +98,22 @@ def test_with_a_key_and_nothing_else_the_vendor_is_asked_in_real_time_for_what_a
     )
 
 
-# The vendor's plan tables: calls a minute, minutes of delay, whether options' trades and quotes are sold.
+# The vendor's plan tables: calls a minute, minutes of delay, whether options' snapshots, trades and quotes are sold.
 @pytest.mark.parametrize(
-    ("plan", "calls", "delay", "trades", "quotes"),
+    ("plan", "calls", "delay", "sold"),
     [
-        ("free", 5, 480, False, False),
-        ("starter", 6_000, 15, False, False),
-        ("developer", 6_000, 15, True, False),
-        ("advanced", 6_000, 0, True, True),
+        ("free", 5, 480, set()),
+        ("starter", 6_000, 15, {"option_snapshots"}),
+        ("developer", 6_000, 15, {"option_snapshots", "option_trades"}),
+        ("advanced", 6_000, 0, {"option_snapshots", "option_trades", "option_quotes"}),
     ],
 )
-def test_calls_delay_stream_and_tables_follow_from_the_plan(
-    plan: str, calls: int, delay: int, trades: bool, quotes: bool
-) -> None:
+def test_calls_delay_stream_and_tables_follow_from_the_plan(plan: str, calls: int, delay: int, sold: set[str]) -> None:
     found = load_settings(None, {"MARKETLAKE__VENDOR__PLAN": plan})
 
     assert (calls, delay) == (found.vendor.calls_per_minute, found.vendor.delay_minutes)
     assert (delay > 0) == ("delayed" in found.vendor.ws_url)
-    assert (trades, quotes) == ("option_trades" in found.sources.tables, "option_quotes" in found.sources.tables)
+    assert sold == {"option_snapshots", "option_trades", "option_quotes"} & set(found.sources.tables)
 
 
 def test_what_is_given_wins_over_what_follows_from_the_plan(write: Write) -> None:
