@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+import numpy as np
 import pandas as pd
 from great_expectations.expectations.expectation import Expectation
 
@@ -30,6 +31,11 @@ def rules(table: Table) -> list[Expectation]:
         one_of("sentiment", SENTIMENTS, "The words that the vendor documents; they become numbers downstream."),
         one_of("sentiment_source", tuple(SentimentSource), "Whose word it is."),
         between("sentiment_compound", -1, 1, "VADER's score lies between them."),
+        holds(
+            compound_of_vader,
+            ["sentiment_source", "sentiment_compound"],
+            "VADER's word has its score; the vendor's has none.",
+        ),
     ]
 
 
@@ -49,3 +55,10 @@ def title_not_blank(frame: pd.DataFrame) -> Mask:
 def ticker_is_word(frame: pd.DataFrame) -> Mask:
     """The ticker is printable, without blanks, and short."""
     return of_each_text(frame, "ticker", lambda text: _WORD.fullmatch(text) is not None)
+
+
+@relation
+def compound_of_vader(frame: pd.DataFrame) -> Mask:
+    """There is a compound score where, and only where, the sentiment is VADER's."""
+    of_vader = np.asarray(frame["sentiment_source"] == SentimentSource.VADER.value, dtype=np.bool_)
+    return np.asarray(of_vader == np.asarray(frame["sentiment_compound"].notna()), dtype=np.bool_)

@@ -24,7 +24,7 @@ def poll_news(session: date | None = None) -> NewsReport:
     """
     polls = Polls.of(session)
     report = NewsReport(polls.session)
-    for clock in polls:
-        report = report.plus(take(poll, polls.session, clock))
+    for now in polls:
+        report = report.plus(take(poll, polls.session, now))
         keep_news(report)
     return report

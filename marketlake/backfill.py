@@ -446,8 +446,9 @@ def _kept(
         for item in record.coverage
         if with_stream and (item.ticker, item.span) in asked and not is_answer(item, partition)
     )
-    stored = lake.read(partition)
-    if stored is None or not (others or labels):
+    # Read only where something of it stays: a file with the columns of an older release is replaced whole.
+    stored = lake.read(partition) if others or labels else None
+    if stored is None:
         return replace(nothing, coverage=others, labels=labels)
     if "span" in table.key:
         codes = pc.binary_join_element_wise(stored["ticker"], stored["span"], " ")

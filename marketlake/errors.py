@@ -252,3 +252,12 @@ def is_transient(error: BaseException) -> bool:
     pagination that does not add up was already asked for again within the seam, and a refused key stays refused.
     """
     return isinstance(error, VendorUnavailable | RateLimited | BrokenAnswer | StoreUnavailable | LeaseHeld)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether something that is asked for again and again may go on: what the vendor says next may be another thing.
+
+    Besides what is transient, pages that do not add up and rows that fail a table's rule: they are the vendor's of the
+    moment. A refused key, plan or request stays refused, and a lake that contradicts itself needs a person.
+    """
+    return is_transient(error) or isinstance(error, PaginationError | CheckFailed)

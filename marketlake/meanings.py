@@ -292,7 +292,8 @@ COLUMN_MEANINGS: Final[Mapping[tuple[str, str], Meaning]] = {
         "the lake holds no news of the session",
     ),
     (ANY, "news_sentiment_60m"): Meaning(
-        "mean over those of them that have a sentiment: positive 1, neutral 0, negative -1", "none of them has one"
+        "mean of their sentiments, the vendor's or, where it has none, VADER's: positive 1, neutral 0, negative -1",
+        "no article became known in that hour",
     ),
     (ANY, "session_vwap"): Meaning(
         "average from the first regular bar of the session to this one, each bar's own vwap (where it has none, "

@@ -12,7 +12,7 @@ from datetime import date, datetime
 
 from marketlake.backfill import Outcome, pending_batches, run_batch
 from marketlake.desk import Desk
-from marketlake.errors import MarketlakeError, is_transient
+from marketlake.errors import MarketlakeError, may_pass
 from marketlake.plan import Request
 from marketlake.sessions import to_ns
 from marketlake.tables import TABLES, Partition
@@ -47,7 +47,7 @@ class Poll:
 def poll_news(underlyings: Sequence[str], session: date, desk: Desk, now: datetime) -> Poll:
     """Publish the news of a session as the vendor has them ``now``, by the session's clock.
 
-    What may pass by itself is left to the next poll.
+    What may pass by itself is left to the next poll, and behind the last one to the healing after the close.
 
     Raises:
         VendorError: the vendor refuses, and will again.
@@ -62,7 +62,7 @@ def poll_news(underlyings: Sequence[str], session: date, desk: Desk, now: dateti
         try:
             (outcome,) = [run_batch(batch, desk) for batch in pending_batches(request, "news", desk)]
         except MarketlakeError as error:
-            if not is_transient(error):
+            if not may_pass(error):
                 raise
             logger.warning("the news of %s are left to the next poll: %s", name, error)
             poll = replace(poll, missed=(*poll.missed, name))

@@ -1,7 +1,9 @@
 """News while a session runs: each article once, with its last insights, whatever the vendor and the machine do."""
 
+import hashlib
 import json
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from live_feeds import told
 from simulation import Simulation, marketlake, simulated, started
+
+from marketlake.content_hash import content_hash
+from marketlake.ledger import decode, encode
+from marketlake.table_files import to_parquet
 
 SESSION = date(2025, 8, 29)
 PATIENCE_S = 120
@@ -38,6 +44,18 @@ FAULTS: list[dict[str, Any]] = [
         "when": {"after": at("14:30"), "before": at("15:00")},
         "do": {"action": "duplicate_rows", "count": 5, "counts": "agree"},
     },
+    # Taken back, and given again half an hour later.
+    {
+        "match": NEWS,
+        "when": {"after": at("15:00"), "before": at("15:30")},
+        "do": {"action": "remove_rows", "places": [2], "counts": "agree"},
+    },
+    # Pages that lead nowhere, though each of them is an answer.
+    {
+        "match": NEWS,
+        "when": {"after": at("15:30"), "before": at("16:00")},
+        "do": {"action": "next_url", "to": "self"},
+    },
 ]
 
 
@@ -46,8 +64,9 @@ def rows_of(lake: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def sounds(rows: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    return {(row["id"], row["ticker"]): row["sentiment_source"] for row in rows}
+def sounds(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[object, ...]]:
+    told_of = ("sentiment", "sentiment_source", "sentiment_reasoning", "sentiment_compound")
+    return {(row["id"], row["ticker"]): tuple(row[name] for name in told_of) for row in rows}
 
 
 def pass_by(exchange: Simulation, clock: str) -> None:
@@ -77,7 +96,8 @@ def test_each_article_is_there_once_with_its_last_insights_and_none_is_missed(tm
         first.join(PATIENCE_S)
         second = started(*polling, env=env, folder=tmp_path)
         second.join(PATIENCE_S)
-        assert second.exitcode == 0, (tmp_path / "stderr").read_text()
+        stderr = (tmp_path / "stderr").read_text()
+        assert second.exitcode == 0, stderr
         report = json.loads((tmp_path / "stdout").read_text())
         polled = rows_of(lake)
         exchange.misbehave()
@@ -97,4 +117,36 @@ def test_each_article_is_there_once_with_its_last_insights_and_none_is_missed(tm
     assert sounds(in_the_morning) != {key: sounds(polled)[key] for key in sounds(in_the_morning)}
     assert report["missed"] > 0
     assert report["added"] > 0
+    assert report["withdrawn"] > 0
+    assert "has taken back news of SPY" in stderr
+    assert "Nothing of this answer was used" in stderr
     assert (lake / PARTITION).read_bytes() == (oracle / PARTITION).read_bytes()
+
+
+def test_news_that_an_older_release_stored_are_replaced_by_a_refresh(tmp_path: Path) -> None:
+    with simulated("synthetic", tmp_path, "--session", str(SESSION)) as exchange:
+        env = exchange.environment(tmp_path / "lake", **SETTINGS, XDG_STATE_HOME=str(tmp_path / "state"))
+        filling = ("backfill", "--tables", "news", "--start", str(SESSION))
+        assert marketlake(*filling, env=env).returncode == 0
+        now = rows_of(tmp_path / "lake")
+        forget_columns(tmp_path / "lake", "sentiment_source", "sentiment_compound")
+
+        done = marketlake(*filling, "--refresh", env=env)
+
+    assert done.returncode == 0, done.stderr
+    assert now == rows_of(tmp_path / "lake")
+
+
+def forget_columns(lake: Path, *names: str) -> None:
+    """Make a partition and its record what a release without these columns left."""
+    path, of_ledger = (
+        lake / PARTITION,
+        lake / PARTITION.replace("raw", "ledger/raw").replace("data.parquet", "record.json"),
+    )
+    rows = pq.read_table(path, partitioning=None).drop_columns(list(names))
+    path.write_bytes(to_parquet(rows))
+    record = decode(of_ledger.read_bytes())
+    hashed = hashlib.sha256(path.read_bytes()).hexdigest()
+    of_ledger.write_bytes(
+        encode(replace(record, content_hash=content_hash(rows), file_hash=hashed, file_bytes=path.stat().st_size))
+    )

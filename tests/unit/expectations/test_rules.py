@@ -59,6 +59,7 @@ ARTICLE = {
     "publisher": "Example Wire", "article_url": None, "description": None, "keywords": ["etf"],
     "sentiment": "positive", "sentiment_source": "vendor", "sentiment_reasoning": None, "sentiment_compound": None,
 }  # fmt: skip
+OF_VADER = {"sentiment_source": "vader", "sentiment_compound": -1.0}
 DIVIDEND = {
     "ticker": "SPY", "id": "E1", "ex_dividend_date": date(2025, 9, 19), "declaration_date": None, "record_date": None,
     "pay_date": None, "cash_amount": 1.83, "currency": "USD", "frequency": 4, "dividend_type": "CD",
@@ -226,8 +227,9 @@ EXAMPLES: dict[str, dict[str, tuple[Row, Row]]] = {
         "published_in_calendar": ({"published": at("2016-05-02T00:00:00")}, {"published": at("1970-01-01")}),
         "title_not_blank": ({"title": "?"}, {"title": " \t"}),
         "sentiment_known": ({"sentiment": "neutral"}, {"sentiment": "bullish"}),
-        "sentiment_source_known": ({"sentiment_source": "vader"}, {"sentiment_source": "a person"}),
-        "sentiment_compound_in_range": ({"sentiment_compound": -1.0}, {"sentiment_compound": 1.01}),
+        "sentiment_source_known": (OF_VADER, {"sentiment_source": "a person"}),
+        "sentiment_compound_in_range": (OF_VADER, OF_VADER | {"sentiment_compound": 1.01}),
+        "compound_of_vader": (OF_VADER, {"sentiment_compound": 0.0}),
     },
     "dividends": OF_SHARE
     | {
