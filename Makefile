@@ -5,7 +5,7 @@
 
 .POSIX:
 .DELETE_ON_ERROR:
-.PHONY: help environment demo test check bench soak lock clean
+.PHONY: help environment demo test live check bench soak lock clean
 
 PYTHON := .venv/bin/python
 RECORDED := $(wildcard ../shared/data)
@@ -23,6 +23,7 @@ endif
 help:
 	@echo "make demo    one session in at one end, a priced and aligned table out at the other (WORLD=folder for a recorded one)"
 	@echo "make test    all tests but the long ones, with coverage"
+	@echo "make live    five minutes of three feeds at the market's own pace"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   measure against the baselines, write bench/latest.json"
 	@echo "make soak    the long tests"
@@ -39,9 +40,12 @@ demo: .venv/.built
 
 test: .venv/.built
 	rm -f .coverage .coverage.*
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak" --cov --cov-report=
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak and not live" --cov --cov-report=
 	$(PYTHON) -m coverage report --fail-under=80
 	$(PYTHON) -m coverage report --include="marketlake/*" --fail-under=90 --format=total
+
+live: .venv/.built
+	$(PYTHON) -m pytest -m live
 
 check: .venv/.built
 	$(PYTHON) -m ruff check .

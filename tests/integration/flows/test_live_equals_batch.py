@@ -8,9 +8,10 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -62,6 +63,15 @@ class Way:
     zone: str
     hash_seed: str
     is_fresh: bool  # an interpreter of its own for each command: its hashes follow the seed
+    until: str = "09:40:05"
+    drops: Mapping[str, str] = field(default_factory=dict)  # when each feed's connection is lost
+
+    def rules(self) -> list[dict[str, object]]:
+        """The drops as the simulator takes them."""
+        return [
+            {"stream": {"market": feed}, "when": {"at": f"{SESSION}T{clock}"}, "do": {"action": "abort"}}
+            for feed, clock in self.drops.items()
+        ]
 
 
 FAST = Way(1_000, ("stocks", "options", "indices"), 15, "Asia/Tokyo", "4", is_fresh=False)
@@ -70,6 +80,17 @@ OTHERS = [
     Way(10, ("options", "stocks", "indices"), 5, "America/Sao_Paulo", "2", is_fresh=True),
     Way(1, ("stocks", "indices", "options"), 5, "Etc/GMT-14", "3", is_fresh=True),
 ]
+# As a desk sees it: the market's pace, every feed lost once. What comes after is history's.
+LIVE = Way(
+    1,
+    ("indices", "stocks", "options"),
+    1,
+    "America/New_York",
+    "5",
+    is_fresh=True,
+    until="09:34:50",
+    drops={"stocks": "09:31:20", "options": "09:32:35", "indices": "09:33:10"},
+)
 
 
 def command(*arguments: str, env: dict[str, str], is_fresh: bool = False) -> Done:
@@ -135,7 +156,8 @@ def fast(exchange: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def record_and_heal(way: Way, exchange: Simulation, folder: Path) -> None:
+def record_and_heal(way: Way, exchange: Simulation, folder: Path) -> dict[str, dict[str, int]]:
+    """What the flows of the feeds reported."""
     env = exchange.environment(
         folder / "lake",
         **SETTINGS,
@@ -153,13 +175,15 @@ def record_and_heal(way: Way, exchange: Simulation, folder: Path) -> None:
         "indices": ["V.I:VIX", "AM.I:VIX"],
     }
     told(exchange, "/clock", {"set": BEFORE})
+    exchange.misbehave(*way.rules())
     feeds = {feed: subscriptions[feed] for feed in way.feeds}
-    with streaming(exchange, feeds, folder, session=SESSION, until="09:40:05", env=env) as streams:
+    with streaming(exchange, feeds, folder, session=SESSION, until=way.until, env=env) as streams:
         reports = streams.run(way.speed, patience_s=1_200)
     told(exchange, "/clock", {"pause": True, "set": AFTER})
     assert [0, 0, 0] == [report["refused"] + report["frames_lost"] + report["failed"] for report in reports.values()]
     command("heal", *DAY, env=env, is_fresh=way.is_fresh)
     command("consolidate", "--session", str(SESSION), env=env, is_fresh=way.is_fresh)
+    return reports
 
 
 def files(lake: Path) -> dict[str, bytes]:
@@ -206,6 +230,22 @@ def test_speed_order_of_feeds_windows_time_zone_and_hashes_do_not_show(
 
     assert batch == without_values(found)
     assert files(fast / "lake") == found
+
+
+@pytest.mark.live
+@pytest.mark.timeout(900)
+def test_five_minutes_at_the_pace_of_the_market(
+    batch: dict[str, bytes], exchange: Simulation, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    began_s = time.monotonic()
+    reports = record_and_heal(LIVE, exchange, tmp_path)
+
+    assert time.monotonic() - began_s > 300
+    for feed, report in reports.items():
+        facts = ("windows", "frames", "stored", "drops", "filled")
+        record_property("found", f"{feed:>8} at 1x: {', '.join(f'{report[name]:,} {name}' for name in facts)}")
+    assert dict.fromkeys(LIVE.feeds, 1) == {feed: report["drops"] for feed, report in reports.items()}
+    assert batch == without_values(files(tmp_path / "lake"))
 
 
 def pass_all(_table: Table, _rows: pa.Table) -> Verdict:
