@@ -43,7 +43,11 @@ class Exchange:
 
     def session(self) -> date:
         """The trading date on its clock."""
-        return datetime.fromisoformat(str(self._ask("GET", "/state")["clock"])).astimezone(NEW_YORK).date()
+        return self.now().date()
+
+    def now(self) -> datetime:
+        """What its clock shows, New York's time."""
+        return datetime.fromisoformat(str(self._ask("GET", "/state")["clock"])).astimezone(NEW_YORK)
 
     def turn_clock(self, change: Mapping[str, object]) -> None:
         """Set it, let it run, or hold it: ``set``, ``speed``, ``pause``."""

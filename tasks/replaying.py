@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -25,7 +25,7 @@ from marketlake.consolidation import choose_session
 from marketlake.errors import ReplayFailed, UsageError
 from marketlake.lake import Lake
 from marketlake.recorder_files import read_report
-from marketlake.sessions import previous_session, require_session
+from marketlake.sessions import previous_session, require_session, share_hours
 from marketlake.spool import local_folder
 from marketlake.store import LocalStore
 from marketlake.tables import TABLES, Layer, Partition, Period
@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 SLOWEST, FASTEST = 0.1, 10_000
 _BEGIN, _EVENING = "09:20:00", "01:00:00"
 _PATIENCE_S: Final = 120
+# Behind the first minute bar, which tells the opening price; behind the end of every feed.
+_OPENED: Final = timedelta(seconds=70)
+_SILENT: Final = timedelta(minutes=30)
 _LOOK_S: Final = 0.1
 # What a feed's topics are rows of: a topic is replayed where the lake has the table.
 _TABLE_OF: Final[Mapping[str, Mapping[str, str]]] = {
@@ -180,7 +183,12 @@ def play(stage: Stage, address: Mapping[str, Any]) -> None:
             running.enter_context(_Command.of(stage, environment, "stream", "--feed", feed, *day)) for feed in feeds
         ]
         _wait_until_recorded(stage, feeds, playing)
-        clock.turn_clock({"speed": stage.speed})
+        if "news" in stage.tables:
+            playing.append(running.enter_context(_Command.of(stage, environment, "poll-news", *day)))
+        hours = share_hours(stage.session)
+        # A program starts in this machine's time, which at any speed is the session's minutes: the clock is held where
+        # one is waited for, and where the feeds' last windows are.
+        _pass_by(clock, hours.start + _OPENED, stage.speed, playing)
         if "option_contracts" in stage.tables:
             with _Command.of(stage, environment, "discover", *day) as discovery:
                 discovery.wait()
@@ -188,8 +196,8 @@ def play(stage: Stage, address: Mapping[str, Any]) -> None:
                 playing.append(
                     running.enter_context(_Command.of(stage, environment, "stream", "--feed", "options", *day))
                 )
-        if "news" in stage.tables:
-            playing.append(running.enter_context(_Command.of(stage, environment, "poll-news", *day)))
+                _wait_until_recorded(stage, [AssetClass.OPTIONS], playing)
+        _pass_by(clock, hours.end + _SILENT, stage.speed, playing)
         for command in playing:
             command.wait()
     clock.turn_clock({"pause": True, "set": f"{stage.session + timedelta(days=1)}T{_EVENING}"})
@@ -282,6 +290,17 @@ def _wait_until_recorded(stage: Stage, feeds: Sequence[AssetClass], playing: Seq
             if command.process.poll() is not None or time.monotonic() > deadline:
                 command.fail()
         time.sleep(_LOOK_S)
+
+
+def _pass_by(clock: Exchange, until: datetime, speed: float, playing: Sequence[_Command]) -> None:
+    """Let the clock run until it shows a time, and hold it there."""
+    clock.turn_clock({"speed": speed})
+    while clock.now() < until:
+        for command in playing:
+            if command.process.poll():
+                command.fail()
+        time.sleep(_LOOK_S)
+    clock.turn_clock({"pause": True})
 
 
 def _newest(lake: Lake, underlyings: Sequence[str]) -> date:

@@ -78,7 +78,7 @@ def test_a_replay_that_is_ended_leaves_no_process_behind(stored: dict[str, str],
     again = tmp_path / "again"
     replaying = started("replay", str(SESSION), "--speed", "1", "--into", str(again), env=stored, folder=tmp_path)
     deadline = time.monotonic() + PATIENCE_S
-    while not (again / "discover.log").exists():
+    while not (again / "stream-stocks.log").exists():
         assert replaying.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.1)
