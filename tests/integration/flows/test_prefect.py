@@ -88,6 +88,7 @@ def test_the_daily_consolidation_runs_by_name_to_completed(
     assert list((tmp_path / "lake" / "consolidated").rglob("session=2025-08-29/data.parquet"))
 
 
+@pytest.mark.soak
 def test_a_feed_is_recorded_by_one_deployment_and_brought_into_the_lake_by_another(
     deployed: PrefectServer, vendor: Simulation, tmp_path: Path
 ) -> None:

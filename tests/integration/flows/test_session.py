@@ -8,7 +8,7 @@ import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -179,7 +179,7 @@ class Market:
             )
         told(exchange, "/clock", {"speed": 2000})
         # Between the close and the vendor's whole history lie hours, which at this speed are seconds.
-        evening = f"{day.day}T{'13:30' if day is HALF else '16:30'}"
+        evening = f"{day.day}T{'13:30' if day.day == HALF.day else '16:30'}"
         wait_for("the close", server, lambda: str(told(exchange, "/clock", {})["clock"]) >= evening)
         told(exchange, "/clock", {"pause": True})
         wait_for(
@@ -246,6 +246,11 @@ def check_runs(lived: Lived) -> None:
     assert len(day.faults) == lived.struck
 
 
+def test_a_holiday_and_a_half_day_run_themselves(deployed: PrefectServer, exchange: Simulation, tmp_path: Path) -> None:
+    lived_through([HOLIDAY, replace(HALF, killed=AssetClass.INDICES)], deployed, exchange, tmp_path)
+
+
+@pytest.mark.soak
 def test_an_ordinary_session_a_holiday_and_a_half_day_run_themselves(
     deployed: PrefectServer, exchange: Simulation, tmp_path: Path
 ) -> None:

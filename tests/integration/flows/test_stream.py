@@ -83,28 +83,39 @@ def test_a_defect_in_a_window_does_not_stop_the_recording(exchange: Simulation, 
     assert not ProcessIdentity.slug_lives_here(left.process)
 
 
-def test_a_recorder_that_is_killed_is_subscribed_again_within_two_seconds(
+def test_a_recorder_that_is_killed_is_started_again_within_two_seconds(
     exchange: Simulation, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """The quickest of some times counts: this machine may be busy with other tests."""
+    """The quicker of two counts, and what it takes to be up: other tests may be running on this machine."""
     spool = tmp_path / "spool"
     own = {"MARKETLAKE__STREAM__SPOOL": str(spool), "MARKETLAKE__STREAM__CLOCK": "vendor"}
     env = exchange.environment(tmp_path / "lake", **own, XDG_STATE_HOME=str(tmp_path / "state"))
     folder = local_folder(spool, AssetClass.STOCKS, SESSION)
+    started_s: list[float] = []
+    subscribed_s: list[float] = []
     with subprocess.Popen([sys.executable, "-c", WATCHED], env=env) as watching:
-        took_s: list[float] = []
         try:
             report = reported(folder, lambda report: report.is_subscribed)
-            while len(took_s) < 2 or (min(took_s) >= 2 and len(took_s) < 12):
+            for _ in range(2):
                 os.kill(report.pid, signal.SIGKILL)
-                killed_s, killed = time.monotonic(), report.pid
+                killed_s, killed = time.clock_gettime(time.CLOCK_BOOTTIME), report.pid
                 report = reported(folder, lambda report, killed=killed: report.pid != killed and report.is_subscribed)
-                took_s.append(time.monotonic() - killed_s)
+                subscribed_s.append(time.clock_gettime(time.CLOCK_BOOTTIME) - killed_s)
+                started_s.append(_started_s(report.pid) - killed_s)
         finally:
             watching.send_signal(signal.SIGINT)  # it stops its recorder
 
-    record_property("found", f"recorder killed: subscribed again after {' and '.join(f'{s:.1f} s' for s in took_s)}")
-    assert min(took_s) < 2
+    took = " and ".join(
+        f"{start:.1f} s, subscribed after {up:.1f} s" for start, up in zip(started_s, subscribed_s, strict=True)
+    )
+    record_property("found", f"recorder killed: started again after {took}")
+    assert min(started_s) < 2
+
+
+def _started_s(pid: int) -> float:
+    """When a process was started, in seconds since the machine was."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def reported(folder: Path, is_so: object) -> Report:
