@@ -51,7 +51,8 @@ def test_the_stream_goes_over_to_the_contracts_around_the_price_of_the_moment(tm
             time.sleep(0.1)
         assert streaming.exitcode == 0, (tmp_path / "stderr").read_text()
         seen = stream_of(exchange)
-        told(exchange, "/clock", {"pause": True, "set": f"{SESSION}T11:30:00"})
+        # On a busy machine the stream ends behind its time, and may have gone over once more.
+        told(exchange, "/clock", {"pause": True})
 
         batch = exchange.environment(tmp_path / "batch", **SETTINGS, XDG_STATE_HOME=str(tmp_path / "state")) | own
         assert marketlake("discover", "--session", str(SESSION), env=batch).returncode == 0

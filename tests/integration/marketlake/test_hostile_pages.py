@@ -35,6 +35,7 @@ ASKS = {
     "trades": asks.trades_ask(TABLES["stock_trades"], "SPY", "SPY", MONDAY, 7),
     "quotes": asks.quotes_ask(TABLES["option_quotes"], "SPY", small_world.CALL, MONDAY, 7),
     "contracts": in_pages_of(4, asks.contracts_ask(Underlying.parse("SPY"), FRIDAY, expired=False)),
+    "snapshots": in_pages_of(4, asks.snapshots_ask(Underlying.parse("SPY"), MONDAY, 4)),
     "news": in_pages_of(4, asks.news_ask(Underlying.parse("SPY"), MONDAY, MONDAY)),
     "dividends": in_pages_of(2, asks.dividends_ask("SPY", MONDAY)),
     "splits": in_pages_of(1, asks.splits_ask("SPY", MONDAY)),
