@@ -146,11 +146,17 @@ def plan_stream(
         logger.info("%s is no trading session: nothing is recorded", today)
         return nothing
     day = require_session(session or today)
-    wanted = (
-        checked_wanted(of, [Subscription.parse(text) for text in subscriptions])
-        if subscriptions
-        else configured_subscriptions(of, at.settings.sources, _contracts(of, day, at))
-    )
+    if subscriptions:
+        wanted = checked_wanted(of, [Subscription.parse(text) for text in subscriptions])
+    else:
+        try:
+            contracts = _contracts(of, day, at)
+        except UsageError as error:
+            if not is_triggered:
+                raise
+            logger.warning("nothing is recorded before contracts are chosen, which starts this feed: %s", error)
+            return nothing
+        wanted = configured_subscriptions(of, at.settings.sources, contracts)
     hours_ns = _hours_of(wanted, day)
     if until is not None:
         ends_ns = to_ns(until if until.tzinfo is not None else until.replace(tzinfo=NEW_YORK))
