@@ -187,6 +187,10 @@ class Market:
             "the last windows", server, lambda: _ended(server, "stream", before).count("COMPLETED") >= len(AssetClass)
         )
         told(exchange, "/clock", {"speed": 2000})
+        # The night, in which the chain's snapshot is to be had, would be over in seconds.
+        settled = f"{day.day}T20:06"
+        wait_for("the vendor's history", server, lambda: str(told(exchange, "/clock", {})["clock"]) >= settled)
+        told(exchange, "/clock", {"pause": True})
         wait_for("the consolidated set", server, lambda: "COMPLETED" in _ended(server, "consolidate", before))
 
     def _is_subscribed(self, day: Day, feed: AssetClass) -> bool:

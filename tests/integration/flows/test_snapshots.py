@@ -185,7 +185,9 @@ def test_a_chain_that_was_cut_is_asked_for_from_its_beginning(exchange: Simulati
 
 
 # Within a page, between pages, behind the last one, under the lease, and before and behind the data and its record.
-@pytest.mark.parametrize("sync", [9, 12, 13, 14, 21, 28, 29, 30, 31])
+@pytest.mark.parametrize(
+    "sync", [12, 14, 29, 30, *(pytest.param(sync, marks=pytest.mark.soak) for sync in (9, 13, 21, 28, 31))]
+)
 def test_a_heal_that_is_killed_while_it_writes_ends_in_the_same_bytes(
     exchange: Simulation, tmp_path: Path, sync: int
 ) -> None:
@@ -226,7 +228,7 @@ def test_a_session_that_has_passed_is_unavailable_and_never_another_days(exchang
     assert json.loads(again.stdout)["batches"] == 0
 
 
-@pytest.mark.parametrize("sync", range(6, 20, 2))
+@pytest.mark.parametrize("sync", [8, 14, *(pytest.param(sync, marks=pytest.mark.soak) for sync in (6, 10, 12, 16, 18))])
 def test_a_label_that_was_cut_off_is_written_again(exchange: Simulation, tmp_path: Path, sync: int) -> None:
     told(exchange, "/clock", {"set": f"{MONDAY}T12:00"})
     words = ("heal", "--tables", "option_snapshots", "--tickers", "SPY", "--start", str(FRIDAY))

@@ -34,9 +34,8 @@ def environment(exchange: Simulation, lake: Path) -> dict[str, str]:
 def test_what_is_not_as_it_was_is_told_once(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     with simulated("synthetic", tmp_path, "--session", SESSION) as exchange, SlackApiDouble() as slack:
-        # Day by day, as each evening would.
-        for day in range(25, 30):
-            done = marketlake("backfill", "--start", f"2025-08-{day}", env=environment(exchange, lake))
+        for days in (("--start", "2025-08-25", "--end", "2025-08-28"), ("--start", SESSION)):
+            done = marketlake("backfill", *days, env=environment(exchange, lake))
             assert done.returncode == 0, done.stderr
         assert [] == watched(exchange, slack, lake)
         assert [] == slack.messages
