@@ -1,4 +1,4 @@
-"""The morning after: what the vendor has corrected since the evening."""
+"""The morning after: what the vendor has corrected since the evening, and the news that came then."""
 
 from datetime import date
 
@@ -12,6 +12,7 @@ from tasks.restating import (
     Restated,
     consolidate_outdated,
     fetch_each_again,
+    fetch_evening_news,
     find_published_bars,
     keep_restatements,
 )
@@ -27,6 +28,8 @@ from tasks.step import Failure, take
 def next_day(session: date | None = None) -> list[Restatement]:
     """Fetch the bars of a session again, write down which rows changed from what to what, and consolidate again.
 
+    The news of the evening, which belong to the session until midnight, are fetched too.
+
     Args:
         session: Which session; the newest one that is complete at the vendor when left out.
     """
@@ -36,6 +39,8 @@ def next_day(session: date | None = None) -> list[Restatement]:
     for found in fetch_each_again(corrections):
         report = report.plus(found.outcome if isinstance(found, Restated) else found)
         restatements += found.restatements if isinstance(found, Restated) else ()
+    for outcome in fetch_evening_news(corrections):
+        report = report.plus(outcome)
     restatements.sort(key=lambda item: item.path)
     keep_restatements(corrections, restatements)
     # What could be corrected is followed, whatever became of the rest.

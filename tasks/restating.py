@@ -18,6 +18,7 @@ from marketlake.restating import Restatement, ask_again, published_bars
 from marketlake.sessions import next_session
 from marketlake.tickers import Underlying
 from tasks.alarms import Alarm, raise_alarm
+from tasks.batches import fetch_each
 from tasks.consolidation import consolidate_choice
 from tasks.desk import desk, lake, settings
 from tasks.orders import read_order
@@ -70,6 +71,13 @@ def fetch_again(batch: Batch) -> Restated:
 def fetch_each_again(corrections: Corrections) -> Iterator[Restated | Failure]:
     """Ask for each partition again, some at once."""
     return take_each(fetch_again, corrections.batches, settings().sources.workers)
+
+
+def fetch_evening_news(corrections: Corrections) -> Iterator[Outcome | Failure]:
+    """Ask for the news that came after the healing; a session of which the lake holds nothing is left alone."""
+    if corrections.batches and "news" in settings().sources.tables:
+        day = corrections.session
+        yield from fetch_each(read_order.fn(["news"], None, day, day, refresh=False))
 
 
 def consolidate_outdated(session: date) -> Iterator[Consolidation | Failure]:

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from live_feeds import told
 from simulation import KILLED_AT_SYNC, Simulation, marketlake, simulated
 
 SESSION = date(2025, 8, 29)
+BUSY_EVENING = date(2025, 8, 27)  # with an article at 21:38
 SETTINGS = {
     "MARKETLAKE__SOURCES__TABLES": json.dumps(["stock_bars", "index_bars", "option_contracts", "option_bars"]),
     "MARKETLAKE__SOURCES__SPANS__STOCK_BARS": json.dumps(["minute"]),
@@ -35,7 +37,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
 
 
 def environment(exchange: Simulation, lake: Path, **more: str) -> dict[str, str]:
-    return exchange.environment(lake, **SETTINGS, XDG_STATE_HOME=str(lake.parent / "state"), **more)
+    return exchange.environment(lake, **(SETTINGS | more), XDG_STATE_HOME=str(lake.parent / "state"))
 
 
 def done(*arguments: str, env: dict[str, str]) -> str:
@@ -111,6 +113,26 @@ def test_corrections_are_written_down_published_and_followed(
     assert "Nothing was corrected.\n" == done("restate", "--session", str(SESSION), env=environment(exchange, lake))
     assert after == files(lake)
     assert 1 == len(list((lake / "reports" / "restatements").rglob("*.parquet")))
+
+
+def test_the_news_of_the_evening_are_there_in_the_morning(exchange: Simulation, tmp_path: Path) -> None:
+    exchange.misbehave()
+    tables = {"MARKETLAKE__SOURCES__TABLES": json.dumps(["stock_bars", "news"])}
+    env, batch = (environment(exchange, tmp_path / name, **tables) for name in ("lake", "batch"))
+    clock = told(exchange, "/clock", {})["clock"]
+    try:
+        told(exchange, "/clock", {"pause": True, "set": f"{BUSY_EVENING}T20:06:00"})
+        done("backfill", "--start", str(BUSY_EVENING), env=env)
+        in_the_evening = files(tmp_path / "lake")
+        told(exchange, "/clock", {"set": f"{BUSY_EVENING + timedelta(days=1)}T08:00:00"})
+        assert "Nothing was corrected.\n" == done("restate", "--session", str(BUSY_EVENING), env=env)
+        done("backfill", "--start", str(BUSY_EVENING), env=batch)
+    finally:
+        told(exchange, "/clock", {"set": clock})
+
+    in_the_morning = files(tmp_path / "lake")
+    assert files(tmp_path / "batch") == in_the_morning
+    assert ["news"] == [path.split("/")[1] for path in in_the_morning if in_the_evening[path] != in_the_morning[path]]
 
 
 def test_a_kill_at_any_moment_loses_no_restatement(

@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -192,6 +192,15 @@ class Market:
         wait_for("the vendor's history", server, lambda: str(told(exchange, "/clock", {})["clock"]) >= settled)
         told(exchange, "/clock", {"pause": True})
         wait_for("the consolidated set", server, lambda: "COMPLETED" in _ended(server, "consolidate", before))
+        self._morning_after(day)
+
+    def _morning_after(self, day: Day) -> None:
+        """What the vendor had only by then: the evening's news, and corrections."""
+        server = self._server
+        healed = _ended(server, "heal", {"heal": 0}).count("COMPLETED")
+        told(self._exchange, "/clock", {"set": f"{day.day + timedelta(days=1)}T08:00:00"})
+        server.run("deployment", "run", "heal/next-day", cwd=ROOT)
+        wait_for("the morning after", server, lambda: _ended(server, "heal", {"heal": 0}).count("COMPLETED") > healed)
 
     def _is_subscribed(self, day: Day, feed: AssetClass) -> bool:
         report = read_report(local_folder(self._spool, feed, day.day))
