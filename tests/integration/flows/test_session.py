@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from live_feeds import told
@@ -241,8 +243,17 @@ def lived_through(days: Sequence[Day], deployed: PrefectServer, exchange: Simula
     found, oracle = files(folder / "lake"), files(folder / "oracle")
     of_the_stream_alone = {path for path in found if "/indices/values/" in path}
     of_the_evening_alone = {path for path in found if "/options/snapshots/" in path}
-    of_that_day = of_the_stream_alone | of_the_evening_alone
-    assert oracle == {path: data for path, data in found.items() if path not in of_that_day}
+    # A curve is used from the day after its own; whoever asks later finds some more in the year's partition.
+    of_the_year = {path for path in found if "/treasury_yields/" in path}
+    held_by_rows = of_the_stream_alone | of_the_evening_alone | of_the_year
+    assert {path: data for path, data in oracle.items() if path not in of_the_year} == {
+        path: data for path, data in found.items() if path not in held_by_rows
+    }
+    assert of_the_year == {path for path in oracle if "/treasury_yields/" in path}
+    for path in of_the_year:
+        known, all_of_them = (yields_before(folder / name / path, days[-1].day) for name in ("lake", "oracle"))
+        assert known.num_rows > 0, path
+        assert known.equals(all_of_them), path
     assert len(sessions) == len(of_the_stream_alone) == len(of_the_evening_alone)
     for path in of_the_evening_alone:
         assert pq.read_metadata(folder / "lake" / path).num_rows > 1_000, path
@@ -250,6 +261,11 @@ def lived_through(days: Sequence[Day], deployed: PrefectServer, exchange: Simula
     for item in lived:
         check_runs(item)
     return lived
+
+
+def yields_before(path: Path, session: date) -> pa.Table:
+    table = pq.read_table(path, partitioning=None)
+    return table.filter(pc.less(table["date"], session))
 
 
 def check_runs(lived: Lived) -> None:
