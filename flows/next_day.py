@@ -39,8 +39,6 @@ def next_day(session: date | None = None) -> list[Restatement]:
     for found in fetch_each_again(corrections):
         report = report.plus(found.outcome if isinstance(found, Restated) else found)
         restatements += found.restatements if isinstance(found, Restated) else ()
-    for outcome in fetch_evening_news(corrections):
-        report = report.plus(outcome)
     restatements.sort(key=lambda item: item.path)
     keep_restatements(corrections, restatements)
     # What could be corrected is followed, whatever became of the rest.
@@ -49,5 +47,7 @@ def next_day(session: date | None = None) -> list[Restatement]:
             report = report.plus(made)
         else:
             keep_consolidation(made)
+    for outcome in fetch_evening_news(corrections):
+        report = report.plus(outcome)
     report.raise_failures()
     return restatements

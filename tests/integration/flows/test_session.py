@@ -305,7 +305,8 @@ def work_log(lived: Sequence[Lived], lake: Path) -> Iterator[str]:
     yield ""
     yield "Written by `pytest -m soak tests/integration/flows/test_session.py -k week`: a simulated week under a real"
     yield "Prefect server and worker, faults on the lines, flows killed, nobody touching anything. Every raw and"
-    yield "consolidated file that history gives again was held against a backfill and is equal, byte for byte."
+    yield "consolidated file that history gives again was held against a backfill and is equal, byte for byte; of the"
+    yield "year's Treasury curves, those that the sessions use."
     for item in lived:
         day = item.day
         yield f"\n## {day.day:%A, %Y-%m-%d}\n"
